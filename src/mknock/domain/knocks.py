@@ -1,0 +1,194 @@
+"""A knock, its decision and its lifecycle.
+
+A knock is the record of one person asking to come in through one door. The
+record is also the job: while ``due_at`` is set, a worker has something to do.
+Times are seconds since the epoch, UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import IntEnum, StrEnum
+from typing import Any, Self
+
+from mknock.domain.errors import IllegalMove
+from mknock.domain.ids import MatrixID
+
+
+class KnockState(StrEnum):
+    """Where a knock is in its life."""
+
+    HELD = "held"
+    ADMITTED = "admitted"
+    INVITED = "invited"
+    JOINED = "joined"
+    LEFT = "left"
+    REMOVED = "removed"
+    REFUSED = "refused"
+    DECLINED = "declined"
+    EXPIRED = "expired"
+    RESCINDED = "rescinded"
+    FAILED = "failed"
+    ALREADY_MEMBER = "already_member"
+
+
+S = KnockState
+
+MOVES: Mapping[KnockState, frozenset[KnockState]] = {
+    S.HELD: frozenset({S.ADMITTED, S.REFUSED, S.EXPIRED}),
+    S.ADMITTED: frozenset({S.INVITED, S.ALREADY_MEMBER, S.HELD, S.REFUSED, S.RESCINDED, S.FAILED}),
+    S.INVITED: frozenset({S.JOINED, S.DECLINED, S.EXPIRED, S.RESCINDED, S.REMOVED}),
+    S.JOINED: frozenset({S.LEFT, S.REMOVED}),
+    S.ALREADY_MEMBER: frozenset({S.LEFT, S.REMOVED}),
+    S.LEFT: frozenset(),
+    S.REMOVED: frozenset(),
+    S.REFUSED: frozenset(),
+    S.DECLINED: frozenset(),
+    S.EXPIRED: frozenset(),
+    S.RESCINDED: frozenset(),
+    S.FAILED: frozenset(),
+}
+"""The allowed moves. Docs draw the lifecycle from this table; an illegal move is an error."""
+
+OPEN: frozenset[KnockState] = frozenset({S.HELD, S.ADMITTED, S.INVITED})
+"""A person has at most one open knock a room."""
+
+NEEDS_PROOF: frozenset[KnockState] = frozenset({S.DECLINED, S.LEFT, S.REMOVED, S.EXPIRED, S.RESCINDED})
+"""Endings after which nobody is invited again on a stranger's word (promise 4)."""
+
+
+class Outcome(IntEnum):
+    """What a check says, from mild to strict; the strictest wins."""
+
+    ADMIT = 0
+    HOLD = 1
+    REFUSE = 2
+
+
+class Reason(StrEnum):
+    """Why a knock is where it is. For moderators and the ledger, never for the visitor."""
+
+    PASSED = "passed"
+    HONEYPOT = "honeypot"
+    BLOCKED = "blocked"
+    WAVE = "wave"
+    REVIEW = "review"
+    DOOR_CLOSED = "door_closed"
+    BEFORE = "before"
+    """The same person declined, left, was removed, or let an invite expire before."""
+    OPEN_ELSEWHERE = "open_elsewhere"
+    """The same unproven ID has an open invite to another room."""
+    BLOCKLIST_UNREADABLE = "blocklist_unreadable"
+    MODERATOR = "moderator"
+    INVITED = "invited"
+    ALREADY_MEMBER = "already_member"
+    JOINED = "joined"
+    NO_SUCH_USER = "no_such_user"
+    BANNED = "banned"
+    INVITES_BLOCKED = "invites_blocked"
+    """The person's own settings refuse invitations (M_INVITE_BLOCKED)."""
+    ROOM_UNSUPPORTED = "room_unsupported"
+    """The person's homeserver is too old for the room's version."""
+    HOMESERVER_REFUSED = "homeserver_refused"
+    LIFETIME_OVER = "lifetime_over"
+    IMPORTED = "imported"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the checks decided, and why. ``rule`` names the block-list entry, if one did it."""
+
+    outcome: Outcome
+    reason: Reason
+    detail: str = ""
+    rule: str = ""
+
+
+ADMITTED = Decision(Outcome.ADMIT, Reason.PASSED)
+
+STATE_AFTER: Mapping[Outcome, KnockState] = {
+    Outcome.ADMIT: S.ADMITTED,
+    Outcome.HOLD: S.HELD,
+    Outcome.REFUSE: S.REFUSED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answered question, for the moderator."""
+
+    label: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What a form delivered, read.
+
+    ``user_id`` is None when no Matrix ID could be made of it; ``problem`` then
+    says why in one sentence meant for the person who typed. ``event_id`` is the
+    platform's own id of the delivery ("" when it has none); ``trap`` holds what was
+    written into the field that people cannot see; ``sender_address`` is
+    the visitor's network address as far as the platform passes it on.
+    """
+
+    platform: str
+    user_id: MatrixID | None
+    problem: str = ""
+    event_id: str = ""
+    trap: str = ""
+    answers: tuple[Answer, ...] = ()
+    sender_address: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knock:
+    """One person asking to come in through one door. See the module for its times."""
+
+    id: str
+    door: str
+    room_id: str
+    user_id: str
+    user_key: str
+    state: KnockState
+    reason: Reason
+    detail: str = ""
+    rule: str = ""
+    platform: str = ""
+    proven: bool = False
+    """The person acted from this very Matrix account (a native knock, a code sent by it)."""
+    trapped: bool = False
+    """The honeypot was filled. Such a knock never stands in a real person's way."""
+    answers: tuple[Answer, ...] = ()
+    created_at: float
+    updated_at: float
+    seen_at: float
+    """When it was last repeated."""
+    repeats: int = 0
+    expires_at: float
+    due_at: float | None = None
+    """When a worker may claim it; while claimed, when that claim lapses."""
+    fence: int = 0
+    """Counts the claims, so that a worker whose claim lapsed cannot finish another's work."""
+    attempts: int = 0
+    """Tries that ended without a usable answer."""
+    invited_at: float | None = None
+    joined_at: float | None = None
+    welcomed_at: float | None = None
+
+    def __repr__(self) -> str:
+        return f"Knock({self.id!r}, {self.state.value})"
+
+    def moved_to(self, state: KnockState, *, at: float, **changes: Any) -> Self:
+        """Return the same knock in its next state.
+
+        Moving to the state it is already in changes nothing but ``changes``,
+        so a worker that died between acting and recording may run again.
+
+        Raises:
+            IllegalMove: MOVES has no such step.
+        """
+        if state is not self.state and state not in MOVES[self.state]:
+            raise IllegalMove(self.id, self.state.value, state.value)
+        return replace(self, state=state, updated_at=at, **changes)

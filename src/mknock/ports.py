@@ -1,0 +1,328 @@
+"""What Knock needs from the outside, as protocols.
+
+The store contract is written for SQLite, PostgreSQL and Redis alike: whatever
+must happen in one transaction is one method. Times are seconds since the
+epoch, UTC, and always come in by argument (design decision 8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from mknock.domain.doors import Door
+from mknock.domain.ids import MatrixID
+from mknock.domain.knocks import Decision, Knock, KnockState, Submission
+from mknock.domain.rules import Rule
+
+
+class Clock(Protocol):
+    """Tells the time: seconds since the epoch, UTC."""
+
+    def __call__(self) -> float: ...
+
+
+# --- admission ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Somebody knocks: what the store needs to gather the facts and to keep the knock.
+
+    ``sender`` is the visitor's network address as a keyed hash, or None when it
+    is not known; ``trusted`` says that the delivery was authenticated (it is
+    then stored over any window); ``proven`` that the person acted from
+    this Matrix account.
+    """
+
+    knock_id: str
+    door: Door
+    user: MatrixID
+    submission: Submission
+    at: float
+    sender: str | None = None
+    trusted: bool = False
+    proven: bool = False
+
+
+HISTORY = 16
+"""How many earlier knocks of one person at one room are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the store knows at the moment of judging, all from one transaction.
+
+    Counts are of the sliding window, this knock included. ``rule`` is the
+    exact block-list entry; ``blocklist_known`` is False when the block-list
+    could not be read: then nobody may be admitted (promise 3).
+    """
+
+    rule: Rule | None = None
+    blocklist_known: bool = True
+    history: tuple[Knock, ...] = ()
+    """The same person's newest knocks at the same room, newest first (at most HISTORY of them)."""
+    open_elsewhere: bool = False
+    """An unproven knock of the same person is open at another room."""
+    sender_count: float = 0.0
+    homeserver_count: float = 0.0
+    door_count: float = 0.0
+
+
+Judge = Callable[[Attempt, Facts], Decision]
+"""Decides from the facts alone. Runs inside the store's transaction: it must not block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The knock is on disk. ``repeat`` says it counted on a record that was there before."""
+
+    knock: Knock
+    repeat: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AskedToWait:
+    """An anonymous sender is over its window: nothing was kept; try again in ``retry_after`` seconds."""
+
+    retry_after: float
+
+
+# --- delivery ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """At most one changing call every ``interval`` seconds over the installation, ``burst`` at once."""
+
+    interval: float
+    burst: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a worker may do now, and when to look again at the latest (None: nothing is waiting)."""
+
+    knocks: tuple[Knock, ...]
+    next_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the audit ledger: who did what, why, by which rule, with before and after."""
+
+    at: float
+    actor: str
+    action: str
+    door: str = ""
+    knock_id: str = ""
+    user_id: str = ""
+    reason: str = ""
+    rule: str = ""
+    before: str = ""
+    after: str = ""
+    detail: str = ""
+
+
+class Store(Protocol):
+    """Everything Knock remembers. One contract for every back-end; see tests/contract/test_store.py.
+
+    Every method may raise StoreUnavailable, and then nothing has changed. When
+    a method that writes returns, what it wrote is on disk.
+    """
+
+    async def open(self) -> None:
+        """Connect and bring the schema up to date, under a lock over all processes."""
+
+    async def close(self) -> None: ...
+
+    async def ping(self) -> None:
+        """Write and read back, so that readiness knows a full or read-only disk."""
+
+    # knocks
+    async def admit(self, attempt: Attempt, judge: Judge) -> Kept | AskedToWait:
+        """Gather the facts, judge, and keep the knock with its ledger line: one transaction.
+
+        A delivery whose event id was seen before, or a person whose knock is open
+        or cooling down, counts on the record there is. For every other
+        outcome the same statements run (promise 6).
+        """
+
+    async def claim(self, now: float, *, limit: int, lease: float, pace: Pace | None = None) -> Claimed:
+        """Claim due knocks for ``lease`` seconds, oldest first, as many as pace and pauses allow."""
+
+    async def renew(self, claims: Sequence[Knock], until: float) -> None:
+        """Keep claims that are still being worked on."""
+
+    async def put_back(self, claim: Knock, *, due_at: float, tried: bool = True) -> bool:
+        """Give a claim back, to be tried again at ``due_at``. False if the claim had lapsed."""
+
+    async def record(self, claim: Knock, after: Knock, entries: Sequence[Entry]) -> bool:
+        """Write what became of a claimed knock, with its ledger lines.
+
+        False, and nothing is written, if another worker has claimed it since.
+        """
+
+    async def change(self, knock_id: str, how: Callable[[Knock], Knock], entry: Entry) -> Knock:
+        """Change one knock in one transaction, ledger line included; its claim, if any, ends.
+
+        ``entry`` gets door, person, before and after from the change. When
+        ``how`` returns its argument unchanged, nothing is written.
+
+        Raises:
+            NotFound: there is no such knock.
+            IllegalMove: ``how`` asked for a step that MOVES does not have.
+        """
+
+    async def knock(self, knock_id: str) -> Knock | None: ...
+
+    async def knocks_of(self, user_key: str, *, states: frozenset[KnockState] | None = None) -> list[Knock]:
+        """A person's knocks at all doors, newest first."""
+
+    async def knocks_in(
+        self, states: frozenset[KnockState], *, limit: int = 1000, after: str = ""
+    ) -> list[Knock]:
+        """Knocks in these states, oldest first by id, from behind the id ``after``."""
+
+    # block-list
+    async def rule_for(self, user_key: str) -> Rule | None: ...
+
+    async def rules(self) -> list[Rule]:
+        """All rules, oldest first."""
+
+    async def block(self, rule: Rule, entry: Entry) -> tuple[bool, list[Knock]]:
+        """Add a rule and refuse the person's held and admitted knocks; say whether it is new, and who waits.
+
+        The list holds the knocks that still need the homeserver: an invite to withdraw.
+        """
+
+    async def unblock(self, user_key: str, entry: Entry) -> Rule | None:
+        """Remove a person's rule; None if there was none (then nothing is written)."""
+
+    async def import_rules(self, rules: Sequence[Rule], entry: Entry) -> int:
+        """Add what is not there yet; return how many were new."""
+
+    async def import_knocks(self, knocks: Sequence[Knock], entry: Entry) -> int:
+        """Add knocks of people who have no record at that room yet; return how many were new."""
+
+    # ledger
+    async def write(self, entry: Entry) -> None: ...
+
+    async def ledger(self, *, knock_id: str = "", user_id: str = "", limit: int = 100) -> list[Entry]:
+        """Newest first."""
+
+    # shared between processes
+    async def pause(self, what: str, until: float) -> None:
+        """Nobody does ``what`` before ``until``; a later end wins."""
+
+    async def paused(self, what: str) -> float:
+        """When the pause ends (0.0: there is none)."""
+
+    async def resume(self, what: str) -> None: ...
+
+    async def take_lease(self, name: str, holder: str, *, now: float, until: float) -> bool:
+        """Take or renew a lease over all processes; False while somebody else holds it."""
+
+    async def drop_lease(self, name: str, holder: str) -> None: ...
+
+    async def secret(self, name: str) -> str | None:
+        """A stored secret, decrypted if SECRET_KEY is set."""
+
+    async def put_secret(self, name: str, value: str, *, expires_at: float | None = None) -> None: ...
+
+    async def settle_secret(self, name: str, value: str, *, expires_at: float | None = None) -> str:
+        """Insert if absent; return the one that counts for all processes."""
+
+    async def drop_secret(self, name: str) -> None: ...
+
+    async def tidy(self, now: float) -> int:
+        """Forget what has run out (counters, back-offs, old event ids, expired secrets); return how much."""
+
+    async def counts(self) -> Mapping[KnockState, int]:
+        """How many knocks are open, by state, for the operator."""
+
+
+# --- the homeserver ----------------------------------------------------------------------------
+
+
+class Membership(StrEnum):
+    """A person's membership of a room (Matrix specification, m.room.member)."""
+
+    INVITE = "invite"
+    JOIN = "join"
+    KNOCK = "knock"
+    LEAVE = "leave"
+    BAN = "ban"
+    NONE = "none"
+    """Never had one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What the room says of one person. ``since`` is 0.0 when the homeserver does not tell."""
+
+    membership: Membership
+    since: float = 0.0
+    sender: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PowerLevels:
+    """Who may do what in a room (m.room.power_levels, with the specification's defaults).
+
+    ``creators`` have unlimited power in rooms of version 12 and later.
+    """
+
+    users: Mapping[str, int]
+    users_default: int = 0
+    invite: int = 0
+    kick: int = 50
+    ban: int = 50
+    creators: frozenset[str] = field(default_factory=frozenset)
+
+    def of(self, user_id: str) -> float:
+        """The power of one person; infinite for a creator of a version 12 room."""
+        if user_id in self.creators:
+            return float("inf")
+        return self.users.get(user_id, self.users_default)
+
+    def may_remove(self, actor: str, target: str, *, level: int) -> bool:
+        """Whether ``actor`` may kick (or ban) ``target``: enough power, and more than the target's."""
+        return self.of(actor) >= level and self.of(actor) > self.of(target)
+
+
+class Existence(StrEnum):
+    """Whether an account exists, as far as a profile look-up can tell."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+    """Hidden profile, other homeserver, limits, or an outage: not a "no"."""
+
+
+class Homeserver(Protocol):
+    """The Matrix calls Knock makes. Every one may raise a HomeserverError.
+
+    ``room_id`` is always an ID, never an alias; path segments are percent-encoded.
+    """
+
+    async def whoami(self) -> str:
+        """The Matrix ID Knock acts as (GET /account/whoami)."""
+
+    async def existence(self, user_id: str) -> Existence: ...
+
+    async def invite(self, room_id: str, user_id: str, reason: str) -> None: ...
+
+    async def kick(self, room_id: str, user_id: str, reason: str) -> None: ...
+
+    async def member(self, room_id: str, user_id: str) -> Member: ...
+
+    async def power_levels(self, room_id: str) -> PowerLevels: ...
+
+    async def joined_members(self, room_id: str) -> Mapping[str, Mapping[str, Any]]:
+        """Joined members by Matrix ID, with ``display_name`` and ``avatar_url`` as the homeserver gives them."""
+
+    async def room_state(self, room_id: str) -> list[dict[str, Any]]:
+        """All current state events of the room."""
