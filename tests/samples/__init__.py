@@ -1,0 +1,1 @@
+"""Deliveries as they come over the wire, for the tests."""
