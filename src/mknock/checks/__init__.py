@@ -1,0 +1,38 @@
+"""The checks at the door: each judges, none acts.
+
+A check is a function of the attempt and of the facts that the store gathered
+in the same transaction; it reads nothing else, so that the answer is quick and
+no homeserver is asked before it. To add one: write one file, add one line to
+CHECKS, one case to its test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from mknock.checks.blocklist import blocklist
+from mknock.checks.history import history
+from mknock.checks.honeypot import honeypot
+from mknock.checks.policy import policy
+from mknock.checks.windows import windows
+from mknock.domain.knocks import ADMITTED, Decision, Outcome
+from mknock.ports import Attempt, Facts
+
+Check = Callable[[Attempt, Facts], Decision]
+
+CHECKS: Sequence[Check] = (honeypot, blocklist, history, windows, policy)
+
+
+def decide(attempt: Attempt, facts: Facts, checks: Sequence[Check] = CHECKS) -> Decision:
+    """Run the checks in order and return the strictest decision; of equals, the first.
+
+    Nothing runs after a REFUSE.
+    """
+    strictest = ADMITTED
+    for check in checks:
+        decision = check(attempt, facts)
+        if decision.outcome > strictest.outcome:
+            strictest = decision
+        if strictest.outcome is Outcome.REFUSE:
+            break
+    return strictest

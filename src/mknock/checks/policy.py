@@ -1,0 +1,18 @@
+"""The door's own policy."""
+
+from __future__ import annotations
+
+from mknock.domain.doors import Policy
+from mknock.domain.knocks import ADMITTED, Decision, Outcome, Reason
+from mknock.ports import Attempt, Facts
+
+_DECISIONS = {
+    Policy.AUTO: ADMITTED,
+    Policy.REVIEW: Decision(Outcome.HOLD, Reason.REVIEW),
+    Policy.CLOSED: Decision(Outcome.HOLD, Reason.DOOR_CLOSED),
+}
+
+
+def policy(attempt: Attempt, _: Facts) -> Decision:
+    """Hold everybody at a door that is reviewed or closed."""
+    return _DECISIONS[attempt.door.policy]

@@ -1,0 +1,120 @@
+"""Rows to records and back. Column order is written down once, here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from mknock.domain.knocks import Answer, Knock, KnockState, Reason
+from mknock.domain.rules import Rule, RuleKind
+from mknock.ports import Entry
+
+Row = Sequence[Any]
+
+KNOCK_COLUMNS = (
+    "id, door, room_id, user_id, user_key, state, reason, detail, rule, platform, proven, trapped, answers,"
+    " created_at, updated_at, seen_at, repeats, expires_at, due_at, fence, attempts,"
+    " invited_at, joined_at, welcomed_at"
+)
+RULE_COLUMNS = "key, kind, entity, reason, source, author, at"
+ENTRY_COLUMNS = "id, at, actor, action, door, knock_id, user_id, reason, rule, before, after, detail"
+
+
+def answers_text(answers: Sequence[Answer]) -> str:
+    return json.dumps([[a.label, a.value] for a in answers], ensure_ascii=False) if answers else "[]"
+
+
+def knock_row(knock: Knock) -> tuple[Any, ...]:
+    return (
+        knock.id,
+        knock.door,
+        knock.room_id,
+        knock.user_id,
+        knock.user_key,
+        knock.state.value,
+        knock.reason.value,
+        knock.detail,
+        knock.rule,
+        knock.platform,
+        int(knock.proven),
+        int(knock.trapped),
+        answers_text(knock.answers),
+        knock.created_at,
+        knock.updated_at,
+        knock.seen_at,
+        knock.repeats,
+        knock.expires_at,
+        knock.due_at,
+        knock.fence,
+        knock.attempts,
+        knock.invited_at,
+        knock.joined_at,
+        knock.welcomed_at,
+    )
+
+
+def knock_of(row: Row) -> Knock:
+    return Knock(
+        id=row[0],
+        door=row[1],
+        room_id=row[2],
+        user_id=row[3],
+        user_key=row[4],
+        state=KnockState(row[5]),
+        reason=Reason(row[6]),
+        detail=row[7],
+        rule=row[8],
+        platform=row[9],
+        proven=bool(row[10]),
+        trapped=bool(row[11]),
+        answers=tuple(Answer(label, value) for label, value in json.loads(row[12])),
+        created_at=row[13],
+        updated_at=row[14],
+        seen_at=row[15],
+        repeats=row[16],
+        expires_at=row[17],
+        due_at=row[18],
+        fence=row[19],
+        attempts=row[20],
+        invited_at=row[21],
+        joined_at=row[22],
+        welcomed_at=row[23],
+    )
+
+
+def rule_row(rule: Rule) -> tuple[Any, ...]:
+    return (rule.key, rule.kind.value, rule.entity, rule.reason, rule.source, rule.author, rule.at)
+
+
+def rule_of(row: Row) -> Rule:
+    return Rule(
+        key=row[0],
+        kind=RuleKind(row[1]),
+        entity=row[2],
+        reason=row[3],
+        source=row[4],
+        author=row[5],
+        at=row[6],
+    )
+
+
+def entry_row(entry_id: str, entry: Entry) -> tuple[Any, ...]:
+    return (
+        entry_id,
+        entry.at,
+        entry.actor,
+        entry.action,
+        entry.door,
+        entry.knock_id,
+        entry.user_id,
+        entry.reason,
+        entry.rule,
+        entry.before,
+        entry.after,
+        entry.detail,
+    )
+
+
+def entry_of(row: Row) -> Entry:
+    return Entry(*row[1:])
