@@ -1,0 +1,158 @@
+"""What an answer of the homeserver means: JSON, or one of the HomeserverErrors.
+
+Everything here is untrusted input. Only a body with a Matrix ``errcode`` is the
+homeserver's own word; an error page without one comes from something in
+front of it and is never taken for a "no" (promise 7). No error text repeats
+what the homeserver wrote, since that may hold a room ID (promise 5).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+from mknock.domain.errors import HomeserverError, HomeserverUnavailable, RateLimited, Refused, TokenRefused
+
+DEFAULT_WAIT: Final = 1.0
+"""Seconds to wait when a 429 does not say how long."""
+LONGEST_WAIT: Final = 3600.0
+"""Seconds; no homeserver can silence Knock for longer with one answer."""
+
+STALE_TOKEN: Final = frozenset({"M_UNKNOWN_TOKEN", "M_MISSING_TOKEN"})
+STOPPED_ACCOUNT: Final = {"M_USER_LOCKED": "locked", "M_USER_SUSPENDED": "suspended"}
+# The usual statuses of a proxy that cannot reach the server behind it; the last four are Cloudflare's.
+OUT_OF_REACH: Final = frozenset({502, 503, 504, 521, 522, 523, 530})
+
+_CODE = re.compile(r"[A-Z][A-Z0-9_.]{0,63}", re.ASCII)
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
+_UNREADABLE: Final = object()
+
+
+class StaleToken(TokenRefused):
+    """The token was refused as such: signing in again may help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer as it came: its status, its ``Retry-After`` header ("" without one) and its body."""
+
+    status: int
+    body: bytes
+    retry_after: str = ""
+
+
+def judge(answer: Answer, what: str, now: float) -> Any:
+    """Return the JSON of a success.
+
+    ``what`` names the operation for the error texts; ``now`` is needed for a
+    ``Retry-After`` that is a date.
+
+    Raises:
+        HomeserverError: anything else, as the kind of answer it is.
+    """
+    data = parsed(answer.body)
+    if 200 <= answer.status < 300 and data is not _UNREADABLE:
+        return data
+    if answer.status == 429:
+        wait = wait_asked_for(answer.retry_after, _field(data, "retry_after_ms"), now)
+        raise RateLimited(f"{what} was rate limited: wait {wait:g} s", retry_after=wait)
+    raise _failure(answer.status, data, what)
+
+
+def _failure(status: int, data: Any, what: str) -> HomeserverError:
+    code = _field(data, "errcode")
+    if not isinstance(code, str) or not code or status < 400:
+        return _no_matrix_answer(status, what)
+    if status >= 500 or code == "M_UNRECOGNIZED":  # unrecognized: a proxy sends us to the wrong place
+        return HomeserverUnavailable(f"{what} failed: {_shown(code)} ({status})", everywhere=False)
+    if status in (401, 403) and code in STOPPED_ACCOUNT:
+        return TokenRefused(f"{what} was refused: the account Knock uses is {STOPPED_ACCOUNT[code]} ({code})")
+    if status == 401 and code in STALE_TOKEN:
+        return StaleToken(f"{what} was refused: {code} (401)", soft=_field(data, "soft_logout") is True)
+    return Refused(f"{what} was refused: {_shown(code)} ({status})", status=status, code=_safe(code))
+
+
+def _no_matrix_answer(status: int, what: str) -> HomeserverUnavailable:
+    if 300 <= status < 400:
+        text = f"{what} was answered with a redirect ({status}), which Knock does not follow"
+    else:
+        text = f"{what} was answered with something that is not Matrix ({status})"
+    return HomeserverUnavailable(text, everywhere=status in OUT_OF_REACH)
+
+
+def wait_asked_for(header: str, milliseconds: Any, now: float) -> float:
+    """Return the seconds a 429 asks to wait: more than 0, at most LONGEST_WAIT.
+
+    ``Retry-After`` counts since version 1.10 of the specification; Synapse
+    rounds it up to whole seconds and tells the exact time in the deprecated
+    ``retry_after_ms``, which is taken when it is that same time. A
+    wait of zero is an invitation to hammer, and becomes DEFAULT_WAIT.
+    """
+    told = _seconds_in(header, now)
+    exact = number_in(milliseconds) / 1000
+    if told <= 0 or told - 1 < exact <= told:
+        told = exact
+    return min(told, LONGEST_WAIT) if told > 0 else DEFAULT_WAIT
+
+
+def _seconds_in(header: str, now: float) -> float:
+    """Seconds in a Retry-After header, which holds a number or an HTTP date; 0.0 for anything else."""
+    text = header.strip()
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    try:
+        return parsedate_to_datetime(text).timestamp() - now
+    except (ValueError, TypeError, OverflowError, IndexError, OSError):
+        return 0.0
+
+
+def number_in(value: Any) -> float:
+    """A finite number, or 0.0 for anything else that JSON can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0.0
+    try:
+        number = float(value)
+    except OverflowError:
+        return 0.0
+    return number if math.isfinite(number) else 0.0
+
+
+def text_in(data: dict[str, Any], name: str, what: str) -> str:
+    """A text that must be there.
+
+    Raises:
+        HomeserverUnavailable: it is not, or is empty, or something else.
+    """
+    value = data.get(name)
+    if not isinstance(value, str) or not value:
+        raise unreadable(what)
+    return value
+
+
+def unreadable(what: str) -> HomeserverUnavailable:
+    """The error for an answer of the wrong shape: it says neither yes nor no."""
+    return HomeserverUnavailable(f"{what} was answered with something Knock cannot read", everywhere=False)
+
+
+def parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):  # ValueError: also bad UTF-8 and numbers of a thousand digits
+        return _UNREADABLE
+
+
+def _field(data: Any, name: str) -> Any:
+    return data.get(name) if isinstance(data, dict) else None
+
+
+def _safe(code: str) -> str:
+    """The code if it looks like one, else "": it goes into logs and labels."""
+    return code if _CODE.fullmatch(code) else ""
+
+
+def _shown(code: str) -> str:
+    return _safe(code) or "an unknown error code"

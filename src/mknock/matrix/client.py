@@ -1,0 +1,268 @@
+"""One HTTP client for the Matrix client-server API.
+
+It percent-encodes paths, carries the token, bounds how much is in flight, and turns every
+answer, or lack of one, into JSON or a HomeserverError. Redirects are not followed
+(promise 11); the token travels in a header, never in a URL (promise 10).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json as jsonlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+from urllib.parse import quote
+
+import httpx2
+
+from mknock.domain.errors import HomeserverUnavailable, TokenRefused
+from mknock.matrix.answers import Answer, StaleToken, judge, unreadable
+from mknock.ports import Clock
+
+READING: Final = 32
+"""Requests that only read, in flight at once."""
+CHANGING: Final = 16
+"""Requests that change something, in flight at once. More do not make Synapse faster."""
+CONNECT_TIMEOUT: Final = 5.0
+READ_TIMEOUT: Final = 35.0
+"""Seconds. Synapse answers a federated invite within 30."""
+DEADLINE: Final = 45.0
+"""Seconds for one request from its first to its last byte, however slowly they drip."""
+LARGEST_ANSWER: Final = 10 * 1024 * 1024
+NOT_SIGNED_IN: Final = "this client has no access token"
+
+
+class TokenSource(Protocol):
+    """Where the access token comes from."""
+
+    async def current(self) -> str:
+        """The token to use now. Raises TokenRefused when there is none to be had."""
+
+    async def renew(self, refused: str, *, soft: bool) -> str:
+        """A token other than ``refused``, which the homeserver did not accept (any more).
+
+        ``soft`` says that the session itself still exists (soft logout).
+
+        Raises:
+            TokenRefused: there is no way to get another.
+        """
+
+
+def matrix_http(
+    *,
+    trust_env: bool = False,
+    read_timeout: float = READ_TIMEOUT,
+    transport: httpx2.AsyncBaseTransport | None = None,
+) -> httpx2.AsyncClient:
+    """Return the HTTP client for homeserver calls; whoever makes it closes it.
+
+    The pool has no limit and so no queue of its own: MatrixClient bounds
+    what is in flight, so that waiting is never an error. ``trust_env`` takes
+    proxies and certificates from the environment; ``transport`` is used instead
+    of the network.
+    """
+    return httpx2.AsyncClient(
+        follow_redirects=False,
+        trust_env=trust_env,
+        timeout=httpx2.Timeout(read_timeout, connect=CONNECT_TIMEOUT, pool=None),
+        limits=httpx2.Limits(
+            max_connections=None, max_keepalive_connections=READING + CHANGING, keepalive_expiry=15.0
+        ),
+        headers={"User-Agent": "mknock"},
+        transport=transport,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    method: str
+    path: Sequence[str]
+    what: str
+    json: Mapping[str, Any] | None = None
+    params: Mapping[str, str] | None = None
+    auth: bool = True
+    changing: bool = False
+
+
+class MatrixClient:
+    """The homeserver at ``base_url``, as whoever ``tokens`` signs in.
+
+    Without ``tokens`` only calls with ``auth=False`` can be made. Any number
+    of callers may wait at once; ``reading`` and ``changing`` requests
+    queue apart, so that a slow invite never holds up a look-up.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        tokens: TokenSource | None = None,
+        *,
+        http: httpx2.AsyncClient | None = None,
+        clock: Clock = time.time,
+        reading: int = READING,
+        changing: int = CHANGING,
+        deadline: float = DEADLINE,
+    ) -> None:
+        self._base = bare(base_url)
+        self._tokens = tokens
+        self._own_http = http is None
+        self._http = http or matrix_http()
+        self._clock = clock
+        self._reading = asyncio.Semaphore(reading)
+        self._changing = asyncio.Semaphore(changing)
+        self._deadline = deadline
+
+    @property
+    def base_url(self) -> str:
+        """The homeserver's address, without any password in it: fit for an error text."""
+        return self._base
+
+    async def token(self) -> str:
+        """The access token in use. Raises TokenRefused when there is none."""
+        if self._tokens is None:
+            raise TokenRefused(NOT_SIGNED_IN)
+        return await self._tokens.current()
+
+    async def aclose(self) -> None:
+        """Close the connections, if this client made them."""
+        if self._own_http:
+            await self._http.aclose()
+
+    async def request(
+        self,
+        method: str,
+        path: Sequence[str],
+        *,
+        what: str,
+        json: Mapping[str, Any] | None = None,
+        params: Mapping[str, str] | None = None,
+        auth: bool = True,
+        changing: bool = False,
+    ) -> dict[str, Any]:
+        """Make one call and return the JSON object it answers.
+
+        ``path`` holds the segments behind ``/_matrix/client``; ``what`` is the
+        operation's name in error texts.
+
+        Raises:
+            HomeserverError: there was no answer, or another one.
+        """
+        call = _Call(
+            method=method, path=path, what=what, json=json, params=params, auth=auth, changing=changing
+        )
+        data = await self._answer(call)
+        if not isinstance(data, dict):
+            raise unreadable(what)
+        return data
+
+    async def request_list(self, path: Sequence[str], *, what: str) -> list[Any]:
+        """GET something that is answered with a JSON list; else as ``request``."""
+        data = await self._answer(_Call(method="GET", path=path, what=what))
+        if not isinstance(data, list):
+            raise unreadable(what)
+        return data
+
+    async def _answer(self, call: _Call) -> Any:
+        """Make the call, once more with another token if the first was refused as stale."""
+        if not call.auth:
+            return await self._send(call, None)
+        token = ""
+        try:
+            async with self._slot(call):
+                token = await self.token()
+                return await self._send(call, token)
+        except StaleToken as stale:
+            soft = stale.soft
+        # Outside the slot, so that nobody who renews waits for those who wait for the renewed token.
+        token = await self._renewed(token, soft=soft)
+        async with self._slot(call):
+            return await self._send(call, token)
+
+    def _slot(self, call: _Call) -> asyncio.Semaphore:
+        return self._changing if call.changing else self._reading
+
+    async def _renewed(self, refused: str, *, soft: bool) -> str:
+        if self._tokens is None:
+            raise TokenRefused(NOT_SIGNED_IN)
+        return await self._tokens.renew(refused, soft=soft)
+
+    async def _send(self, call: _Call, token: str | None) -> Any:
+        request = self._http.build_request(
+            call.method,
+            f"{self._base}/_matrix/client/{encoded(call.path)}",
+            params=call.params,
+            content=None if call.json is None else jsonlib.dumps(call.json).encode(),
+            headers=_headers(call, token),
+        )
+        answer = await exchange(self._http, request, what=call.what, deadline=self._deadline)
+        return judge(answer, call.what, self._clock())
+
+
+def _headers(call: _Call, token: str | None) -> dict[str, str]:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    if call.json is not None:
+        headers["Content-Type"] = "application/json"
+    return headers
+
+
+async def exchange(
+    http: httpx2.AsyncClient, request: httpx2.Request, *, what: str, deadline: float = DEADLINE
+) -> Answer:
+    """Send a request and read its answer, whatever it says.
+
+    Raises:
+        HomeserverUnavailable: there was none, or it broke off, was too slow or
+            too large. ``everywhere`` when no connection could be made at all.
+    """
+    # Always "from None": the cause knows the URL, and with it the room (promise 5).
+    try:
+        async with asyncio.timeout(deadline):
+            return await _exchange(http, request, what)
+    except (httpx2.ConnectError, httpx2.ConnectTimeout):
+        where = f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
+        raise HomeserverUnavailable(f"{what} failed: no connection to {where}", everywhere=True) from None
+    except (TimeoutError, httpx2.TimeoutException):
+        raise HomeserverUnavailable(f"{what} got no answer in time", everywhere=False) from None
+    except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, ValueError) as error:
+        kind = type(error).__name__
+        raise HomeserverUnavailable(f"{what} broke off ({kind})", everywhere=False) from None
+
+
+async def _exchange(http: httpx2.AsyncClient, request: httpx2.Request, what: str) -> Answer:
+    response = await http.send(request, stream=True, auth=None, follow_redirects=False)
+    try:
+        body = await _body(response, what)
+    finally:
+        await response.aclose()
+    return Answer(response.status_code, body, response.headers.get("retry-after", ""))
+
+
+async def _body(response: httpx2.Response, what: str) -> bytes:
+    """Read the body, unpacked, but no more of it than LARGEST_ANSWER."""
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > LARGEST_ANSWER:
+            raise HomeserverUnavailable(
+                f"{what} was answered with more than {LARGEST_ANSWER} bytes", everywhere=False
+            )
+    return bytes(body)
+
+
+def encoded(path: Sequence[str]) -> str:
+    """Percent-encode every segment, dots that would climb included."""
+    return "/".join(_segment(segment) for segment in path)
+
+
+def _segment(text: str) -> str:
+    if text in (".", ".."):
+        return text.replace(".", "%2E")
+    return quote(text, safe="", errors="surrogatepass")
+
+
+def bare(url: str) -> str:
+    """The address without user name, password, query and trailing slash."""
+    parts = httpx2.URL(url)
+    return str(parts.copy_with(username=None, password=None, query=None, fragment=None)).rstrip("/")

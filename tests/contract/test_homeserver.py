@@ -1,0 +1,359 @@
+"""What Knock may expect of ``ports.Homeserver``, whether the fake or the real homeserver is behind it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+from tests.kit.account import Account
+from tests.kit.cast import (
+    NO_SUCH_ROOM,
+    Cast,
+    Situation,
+    banned,
+    blocking,
+    declined,
+    equal,
+    invited,
+    joined,
+    kicked,
+    left,
+    new_name,
+    owner,
+    stranger,
+)
+from tests.kit.homeserver import DENIED_SERVER, UNREACHABLE_SERVER, Homeserver
+from tests.kit.synapse import Synapse
+
+from mknock import ports
+from mknock.domain.errors import HomeserverUnavailable, Refused, TokenRefused
+from mknock.matrix.auth import FixedToken
+from mknock.matrix.client import MatrixClient, matrix_http
+from mknock.matrix.gateway import HomeserverGateway
+from mknock.ports import Existence, Membership
+
+Knocker = Callable[[Account], Awaitable[ports.Homeserver]]
+
+
+@pytest.fixture
+async def acting_as() -> AsyncIterator[Knocker]:
+    """Makes the port for an account."""
+    async with AsyncExitStack() as open_clients:
+
+        async def make(account: Account) -> ports.Homeserver:
+            http = await open_clients.enter_async_context(matrix_http(transport=account.transport()))
+            tokens = FixedToken(account.access_token or "", account.url)
+            return HomeserverGateway(MatrixClient(account.url, tokens, http=http))
+
+        yield make
+
+
+@pytest.fixture
+async def knock(cast: Cast, acting_as: Knocker) -> ports.Homeserver:
+    """The port as the bot that is in the room."""
+    return await acting_as(cast.bot)
+
+
+# Who we are
+
+
+async def test_whoami_is_the_account_of_the_token(cast: Cast, knock: ports.Homeserver) -> None:
+    assert await knock.whoami() == cast.bot.user_id
+
+
+@pytest.mark.parametrize("token", ["nonsense", "syt_Ym90_abcdefghijklmnop_1a2b3c"])
+async def test_an_unknown_token_is_refused(homeserver: Homeserver, acting_as: Knocker, token: str) -> None:
+    anonymous = homeserver.anonymous()
+    nobody = await acting_as(Account(anonymous.url, token, anonymous.transport))
+
+    with pytest.raises(TokenRefused):
+        await nobody.whoami()
+
+
+async def test_a_token_whose_time_is_over_is_refused(homeserver: Homeserver, acting_as: Knocker) -> None:
+    anonymous = homeserver.anonymous()
+    name = new_name("overdue")
+    await homeserver.user(name)
+    token = await homeserver.expired_token(name)
+    overdue = await acting_as(Account(anonymous.url, token, anonymous.transport))
+
+    with pytest.raises(TokenRefused):
+        await overdue.whoami()
+
+
+# Who exists
+
+
+async def test_a_person_with_a_profile_exists(cast: Cast, knock: ports.Homeserver) -> None:
+    assert await knock.existence(cast.alice.user_id) is Existence.YES
+
+
+async def test_our_own_server_knows_who_does_not_exist(cast: Cast, knock: ports.Homeserver) -> None:
+    assert await knock.existence(f"@{new_name('nobody')}:{cast.homeserver.server_name}") is Existence.NO
+
+
+@pytest.mark.promise(7)
+async def test_a_person_without_a_name_is_not_taken_for_nobody(cast: Cast, knock: ports.Homeserver) -> None:
+    nameless = await cast.somebody()
+    await nameless.set_displayname("")
+
+    assert await knock.existence(nameless.user_id) is not Existence.NO
+
+
+@pytest.mark.promise(7)
+@pytest.mark.parametrize("server", [UNREACHABLE_SERVER, DENIED_SERVER])
+async def test_another_server_that_cannot_be_asked_says_nothing(knock: ports.Homeserver, server: str) -> None:
+    assert await knock.existence(f"@somebody:{server}") is Existence.UNKNOWN
+
+
+@pytest.mark.parametrize("odd", ["nonsense", "@:", "@a/../b:x", "..", "@ü ?#%41:x"])
+async def test_an_odd_id_is_nobody_known(knock: ports.Homeserver, odd: str) -> None:
+    assert await knock.existence(odd) is Existence.UNKNOWN
+
+
+# Inviting
+
+
+@pytest.mark.parametrize("person", [stranger, invited, left, declined, kicked])
+async def test_whoever_is_outside_can_be_invited(
+    cast: Cast, knock: ports.Homeserver, person: Situation
+) -> None:
+    target = await person(cast)
+
+    await knock.invite(cast.room, target.user_id, "You asked to come in")
+
+    assert (await knock.member(cast.room, target.user_id)).membership is Membership.INVITE
+
+
+async def test_an_invite_carries_its_reason(cast: Cast, knock: ports.Homeserver) -> None:
+    person = await cast.somebody()
+
+    await knock.invite(cast.room, person.user_id, "You asked to come in. – 入って")
+
+    assert (await cast.member_event(person))["content"]["reason"] == "You asked to come in. – 入って"
+
+
+async def test_an_invite_without_a_reason_has_none(cast: Cast, knock: ports.Homeserver) -> None:
+    person = await cast.somebody()
+
+    await knock.invite(cast.room, person.user_id, "")
+
+    assert "reason" not in (await cast.member_event(person))["content"]
+
+
+@pytest.mark.promise(2)
+async def test_the_same_invite_again_makes_no_new_event(cast: Cast, knock: ports.Homeserver) -> None:
+    person = await cast.somebody()
+    await knock.invite(cast.room, person.user_id, "You asked")
+    before = await cast.member_event(person)
+
+    await knock.invite(cast.room, person.user_id, "You asked")
+
+    assert (await cast.member_event(person))["event_id"] == before["event_id"]
+
+
+@pytest.mark.parametrize(
+    ("person", "code"), [(joined, "M_FORBIDDEN"), (banned, "M_BAD_STATE"), (blocking, "M_INVITE_BLOCKED")]
+)
+async def test_a_refused_invite_says_by_which_code(
+    cast: Cast, knock: ports.Homeserver, person: Situation, code: str
+) -> None:
+    target = await person(cast)
+
+    with pytest.raises(Refused) as refused:
+        await knock.invite(cast.room, target.user_id, "")
+
+    assert (refused.value.status, refused.value.code) == (403, code)
+
+
+@pytest.mark.promise(7)
+async def test_an_invitee_whose_server_is_down_is_not_refused(cast: Cast, knock: ports.Homeserver) -> None:
+    with pytest.raises(HomeserverUnavailable) as trouble:
+        await knock.invite(cast.room, f"@somebody:{UNREACHABLE_SERVER}", "")
+
+    assert not trouble.value.everywhere
+
+
+async def test_who_is_not_in_the_room_may_not_invite(cast: Cast, acting_as: Knocker) -> None:
+    outsider = await acting_as(cast.mallory)
+
+    with pytest.raises(Refused):
+        await outsider.invite(cast.room, "@x:knock.test", "")
+
+
+async def test_there_is_no_inviting_to_a_room_that_does_not_exist(knock: ports.Homeserver) -> None:
+    with pytest.raises(Refused):
+        await knock.invite(NO_SUCH_ROOM, "@x:knock.test", "")
+
+
+@pytest.mark.promise(5)
+async def test_a_refusal_does_not_name_the_room(cast: Cast, knock: ports.Homeserver) -> None:
+    target = await joined(cast)
+
+    with pytest.raises(Refused) as refused:
+        await knock.invite(cast.room, target.user_id, "")
+
+    assert cast.room not in str(refused.value)
+    assert cast.room.removeprefix("!") not in str(refused.value)
+
+
+# Removing
+
+
+@pytest.mark.parametrize("person", [invited, joined])
+async def test_a_kick_withdraws_an_invite_and_removes_a_member(
+    cast: Cast, knock: ports.Homeserver, person: Situation
+) -> None:
+    target = await person(cast)
+
+    await knock.kick(cast.room, target.user_id, "Sorry")
+
+    assert (await knock.member(cast.room, target.user_id)).membership is Membership.LEAVE
+
+
+@pytest.mark.parametrize(
+    ("person", "code"),
+    [(stranger, "M_FORBIDDEN"), (left, "M_FORBIDDEN"), (owner, "M_FORBIDDEN"), (banned, "M_BAD_STATE")],
+)
+async def test_who_is_not_there_or_has_more_power_cannot_be_kicked(
+    cast: Cast, knock: ports.Homeserver, person: Situation, code: str
+) -> None:
+    target = await person(cast)
+
+    with pytest.raises(Refused) as refused:
+        await knock.kick(cast.room, target.user_id, "")
+
+    assert refused.value.code == code
+
+
+async def test_a_kick_does_not_lift_a_ban(cast: Cast, knock: ports.Homeserver) -> None:
+    target = await banned(cast)
+
+    with pytest.raises(Refused):
+        await knock.kick(cast.room, target.user_id, "")
+
+    assert (await knock.member(cast.room, target.user_id)).membership is Membership.BAN
+
+
+# Membership
+
+
+@pytest.mark.parametrize(
+    ("person", "membership"),
+    [
+        (stranger, Membership.NONE),
+        (invited, Membership.INVITE),
+        (joined, Membership.JOIN),
+        (left, Membership.LEAVE),
+        (banned, Membership.BAN),
+    ],
+)
+async def test_the_room_says_what_somebody_is_to_it(
+    cast: Cast, knock: ports.Homeserver, person: Situation, membership: Membership
+) -> None:
+    target = await person(cast)
+
+    assert (await knock.member(cast.room, target.user_id)).membership is membership
+
+
+async def test_a_membership_says_who_made_it(cast: Cast, knock: ports.Homeserver) -> None:
+    removed, gone = await kicked(cast), await left(cast)
+
+    senders = [(await knock.member(cast.room, person.user_id)).sender for person in (removed, gone)]
+
+    assert senders == [cast.bot.user_id, gone.user_id]
+
+
+async def test_a_membership_says_since_when(cast: Cast, knock: ports.Homeserver) -> None:
+    person = await invited(cast)
+
+    event = await cast.member_event(person)
+
+    assert (await knock.member(cast.room, person.user_id)).since == event["origin_server_ts"] / 1000
+
+
+async def test_who_is_not_in_the_room_is_told_no_membership(cast: Cast, acting_as: Knocker) -> None:
+    outsider = await acting_as(cast.mallory)
+
+    with pytest.raises(Refused):
+        await outsider.member(cast.room, cast.alice.user_id)
+
+
+# Power
+
+
+async def test_the_power_of_a_member_is_what_the_room_says(cast: Cast, knock: ports.Homeserver) -> None:
+    powers = await knock.power_levels(cast.room)
+
+    assert (powers.of(cast.bot.user_id), powers.of("@anybody:knock.test")) == (50, 0)
+
+
+async def test_in_version_12_the_creator_outranks_everybody(cast: Cast, knock: ports.Homeserver) -> None:
+    assert (await knock.power_levels(cast.room)).of(cast.alice.user_id) == float("inf")
+
+
+async def test_additional_creators_outrank_everybody_too(synapse: Synapse, acting_as: Knocker) -> None:
+    # The fake makes rooms with one creator only; powers_in has unit tests.
+    alice, second = await synapse.user(new_name("alice")), await synapse.user(new_name("second"))
+    room = await alice.create_room(
+        room_version="12", creation_content={"additional_creators": [second.user_id]}
+    )
+    knock = await acting_as(alice)
+
+    assert (await knock.power_levels(room)).of(second.user_id) == float("inf")
+
+
+async def test_before_version_12_the_creator_has_a_number(cast: Cast, acting_as: Knocker) -> None:
+    room = await cast.homeserver.new_room(cast.alice, bot=cast.bot, room_version="10")
+    knock = await acting_as(cast.bot)
+
+    assert (await knock.power_levels(room)).of(cast.alice.user_id) == 100
+
+
+async def test_power_levels_foretell_who_can_be_kicked(cast: Cast, knock: ports.Homeserver) -> None:
+    powers = await knock.power_levels(cast.room)
+    people = [await joined(cast), await equal(cast), await owner(cast)]
+
+    may = [powers.may_remove(cast.bot.user_id, person.user_id, level=powers.kick) for person in people]
+
+    assert may == [True, False, False]
+
+
+# The whole room
+
+
+async def test_joined_members_are_those_who_joined(cast: Cast, acting_as: Knocker) -> None:
+    room = await cast.homeserver.new_room(cast.alice, bot=cast.bot)
+    await cast.bot.invite(room, (await cast.somebody()).user_id)
+    knock = await acting_as(cast.bot)
+
+    assert set(await knock.joined_members(room)) == {cast.alice.user_id, cast.bot.user_id}
+
+
+async def test_joined_members_have_their_names(cast: Cast, knock: ports.Homeserver) -> None:
+    person = await joined(cast)
+    localpart = person.user_id[1:].partition(":")[0]
+
+    assert (await knock.joined_members(cast.room))[person.user_id]["display_name"] == localpart
+
+
+async def test_the_state_holds_the_rooms_name(cast: Cast, knock: ports.Homeserver) -> None:
+    names = [
+        event["content"]["name"]
+        for event in await knock.room_state(cast.room)
+        if event["type"] == "m.room.name"
+    ]
+
+    assert names == ["The secret room"]
+
+
+@pytest.mark.parametrize("version", ["10", "12"])
+async def test_a_room_of_any_version_can_be_used(cast: Cast, acting_as: Knocker, version: str) -> None:
+    """Ids of version 12 name no server; neither kind is ever taken apart."""
+    room = await cast.homeserver.new_room(cast.alice, bot=cast.bot, room_version=version)
+    person, knock = await cast.somebody(), await acting_as(cast.bot)
+
+    await knock.invite(room, person.user_id, "")
+
+    assert (await knock.member(room, person.user_id)).membership is Membership.INVITE
