@@ -1,0 +1,1 @@
+"""Knock over HTTP."""

@@ -1,0 +1,119 @@
+"""Where forms arrive.
+
+A delivery is answered with 2xx as soon as it is decided and on disk. What the
+answer says is the same for every decision (promise 6); only what was typed
+wrongly is told, since that depends on nothing that Knock knows. Nothing here
+answers 404 or 410 (Typeform switches a webhook off at once) or redirects
+(several platforms count that as a failure).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from mknock import forms
+from mknock.api.access import FormGate
+from mknock.api.common import headers_for, read_body, status_of
+from mknock.api.pages import page
+from mknock.api.sender import Visitors
+from mknock.domain.errors import InvalidMatrixID, KnockError, Unreadable
+from mknock.forms.post import FormPost
+from mknock.ports import AskedToWait, Kept
+from mknock.services.admission import Admission
+from mknock.services.doors import Doors
+from mknock.services.outcomes import Outcomes
+
+RECEIVED = "Thank you. If you are admitted, the invitation is in your Matrix app within moments."
+WAIT = "Too many requests from your network. Please try again later."
+LONGEST_WAIT = 10.0
+"""Seconds; the most that ``Prefer: wait=N`` (RFC 7240, section 4.3) is granted."""
+_HTML_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
+_RECEIVED_BODY = {"status": "received", "message": RECEIVED}
+
+
+@dataclass(frozen=True, slots=True)
+class Webhooks:
+    """The endpoint of the first door."""
+
+    doors: Doors
+    gate: FormGate
+    admission: Admission
+    visitors: Visitors
+    outcomes: Outcomes
+
+    async def invite_from_form(self, request: Request) -> Response:
+        try:
+            return await self._receive(request)
+        except (InvalidMatrixID, Unreadable) as error:
+            return _not_understood(request, str(error))
+        except KnockError as error:
+            return _refused(request, error)
+        except ClientDisconnect:
+            return Response(status_code=503)  # nobody is there to read it
+
+    async def _receive(self, request: Request) -> Response:
+        body = await read_body(request)
+        post = FormPost(body=body, headers=request.headers, query=request.query_params)
+        trusted = self.gate.trusts(post)
+        read = forms.read(post, self.doors.first.reading)
+        address = None if trusted else self.visitors.address(request)
+        result = await self.admission.submit(
+            read.submission, self.doors.first, address=address, trusted=trusted
+        )
+        if isinstance(result, AskedToWait):
+            return _wait(request, result.retry_after)
+        if read.html:
+            return page("Received", RECEIVED)
+        wait = _preferred_wait(request) if trusted else 0.0
+        if wait and isinstance(result, Kept):
+            return await self._outcome(result, wait)
+        return JSONResponse(_RECEIVED_BODY)
+
+    async def _outcome(self, kept: Kept, wait: float) -> Response:
+        """Tell an authenticated sender what became of the knock, if it is known in time."""
+        knock = await self.outcomes.wait(kept.knock.id, wait)
+        outcome = {"knock_id": kept.knock.id, "outcome": knock.state.value, "reason": knock.reason.value}
+        return JSONResponse(_RECEIVED_BODY | outcome, headers={"Preference-Applied": "wait"})
+
+
+def _preferred_wait(request: Request) -> float:
+    """Seconds asked for by ``Prefer: wait=N``, at most LONGEST_WAIT; 0.0 for none or nonsense."""
+    for preference in request.headers.get("prefer", "").lower().split(","):
+        name, _, value = preference.partition(";")[0].partition("=")
+        value = value.strip().strip('"')
+        if name.strip() == "wait" and value.isascii() and value.isdigit():
+            return min(float(value[:4]), LONGEST_WAIT)
+    return 0.0
+
+
+def _wants_page(request: Request) -> bool:
+    return request.headers.get("content-type", "").lower().startswith(_HTML_TYPES)
+
+
+def _not_understood(request: Request, problem: str) -> Response:
+    if _wants_page(request):
+        return page("That did not work", f"{problem} Please go back and try again.")
+    return JSONResponse({"status": "not_understood", "message": problem})
+
+
+def _wait(request: Request, seconds: float) -> Response:
+    headers = {"Retry-After": str(math.ceil(seconds))}
+    if _wants_page(request):
+        return page("Please wait", WAIT, 429, headers)
+    return JSONResponse({"error": WAIT}, 429, headers)
+
+
+def _refused(request: Request, error: KnockError) -> Response:
+    status, headers = status_of(error), headers_for(error)
+    if _wants_page(request):
+        return page("That did not work", f"{error}.", status, headers)
+    return JSONResponse({"error": str(error)}, status, headers)
+
+
+async def wrong_method(_: Request) -> Response:
+    """Somebody opened the form's address in a browser."""
+    return JSONResponse({"error": "this address takes forms: send a POST"}, 405, {"Allow": "POST"})

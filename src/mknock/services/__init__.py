@@ -1,0 +1,1 @@
+"""The verbs: each changes state in one transaction."""

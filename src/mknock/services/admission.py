@@ -1,0 +1,113 @@
+"""Letting a knock in: from what a form delivered to what is on record."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import secrets
+from collections.abc import Callable
+from hashlib import sha256
+
+from mknock.checks import decide
+from mknock.domain.chance import new_id
+from mknock.domain.doors import Door
+from mknock.domain.errors import InvalidMatrixID
+from mknock.domain.knocks import KnockState, Submission
+from mknock.ports import AskedToWait, Attempt, Clock, Entry, Kept, Store
+
+KEY_LIFETIME = 86400.0
+"""Seconds after which senders get new names: what was kept cannot be linked to them any more."""
+
+
+class SenderNames:
+    """Turns network addresses into names that mean nothing to anybody else.
+
+    An address is kept only as an HMAC under a key that all processes share
+    and that is thrown away after a day. An IPv6 address counts by its /64,
+    which is what one subscriber gets (RFC 6177).
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._day = -1
+        self._key = b""
+
+    async def name(self, address: str, now: float) -> str:
+        day = int(now // KEY_LIFETIME)
+        if day != self._day:
+            fresh = secrets.token_hex(32)
+            ends = (day + 1) * KEY_LIFETIME
+            kept = await self._store.settle_secret(f"sender-key-{day}", fresh, expires_at=ends)
+            self._day, self._key = day, bytes.fromhex(kept)
+        return hmac.new(self._key, _network(address).encode(), sha256).hexdigest()[:32]
+
+
+def _network(address: str) -> str:
+    """The address, or the /64 of an IPv6 one; an IPv4 address in IPv6 dress counts as IPv4."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:64]
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(parsed), 64), strict=False))
+
+
+class Admission:
+    """Keeps knocks. When ``submit`` returns a Kept, the knock is on disk (promise 1)."""
+
+    def __init__(self, store: Store, clock: Clock, *, wake: Callable[[], None]) -> None:
+        self._store = store
+        self._clock = clock
+        self._wake = wake
+        self._names = SenderNames(store)
+
+    async def submit(
+        self, submission: Submission, door: Door, *, address: str | None, trusted: bool
+    ) -> Kept | AskedToWait | None:
+        """Judge a submission and keep it; None if there was nothing but a filled trap.
+
+        ``address`` is the network address of an anonymous visitor; for a
+        trusted delivery the one that the platform passes on counts, if any.
+
+        Raises:
+            InvalidMatrixID: there is no Matrix ID in it; the text is meant for who typed it.
+            StoreUnavailable: nothing was kept.
+        """
+        if submission.user_id is None:
+            await self._note_unreadable(submission, door, trusted=trusted)
+            if submission.trap:
+                return None
+            raise InvalidMatrixID(submission.problem)
+        now = self._clock()
+        counted = submission.sender_address if trusted else address
+        attempt = Attempt(
+            knock_id=new_id(now),
+            door=door,
+            user=submission.user_id,
+            submission=submission,
+            at=now,
+            sender=await self._names.name(counted, now) if counted else None,
+            trusted=trusted,
+        )
+        result = await self._store.admit(attempt, decide)
+        if isinstance(result, Kept) and result.knock.state is KnockState.ADMITTED and not result.repeat:
+            self._wake()
+        return result
+
+    async def _note_unreadable(self, submission: Submission, door: Door, *, trusted: bool) -> None:
+        """Tell the owner that somebody could not be understood, if a platform vouches for the delivery."""
+        if not trusted:
+            return
+        await self._store.write(
+            Entry(
+                at=self._clock(),
+                actor=f"form:{submission.platform}",
+                action="could not read",
+                door=door.slug,
+                reason="honeypot" if submission.trap else "no_matrix_id",
+                detail=submission.problem,
+            )
+        )

@@ -1,0 +1,252 @@
+"""What moderators do: block, unblock, rescind, approve, refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from mknock.domain.errors import (
+    HomeserverUnavailable,
+    IllegalMove,
+    NotAllowed,
+    NotFound,
+    RateLimited,
+    Refused,
+    TokenRefused,
+)
+from mknock.domain.ids import MatrixID
+from mknock.domain.knocks import Knock, KnockState, Reason
+from mknock.domain.rules import Rule, RuleKind
+from mknock.ports import Clock, Entry, Homeserver, Membership, Store
+from mknock.services.doors import Doors
+
+S = KnockState
+
+SHOWN_REASON = "Removed by a moderator."
+"""What the removed person sees. A moderator's own words are for moderators (D12)."""
+WITHDRAW_AFTER = 5.0
+
+
+class Removal(StrEnum):
+    """What happened to somebody's membership of the rooms."""
+
+    KICKED = "kicked"
+    INVITE_WITHDRAWN = "invite_withdrawn"
+    KNOCK_REFUSED = "knock_refused"
+    NOT_THERE = "not_there"
+    REFUSED = "refused"
+    """The homeserver does not let Knock remove them: its account needs more power."""
+    UNKNOWN = "unknown"
+    """The homeserver gave no answer: neither yes nor no. An open invite is withdrawn as soon as it does."""
+
+
+_REMOVALS = {
+    Membership.JOIN: Removal.KICKED,
+    Membership.INVITE: Removal.INVITE_WITHDRAWN,
+    Membership.KNOCK: Removal.KNOCK_REFUSED,
+}
+_DONE = frozenset(_REMOVALS.values()) | {Removal.NOT_THERE}
+_WEIGHT = (
+    Removal.UNKNOWN,
+    Removal.REFUSED,
+    Removal.KICKED,
+    Removal.INVITE_WITHDRAWN,
+    Removal.KNOCK_REFUSED,
+    Removal.NOT_THERE,
+)
+_IN_THE_ROOM = frozenset({S.INVITED, S.JOINED, S.ALREADY_MEMBER})
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    user_id: str
+    new: bool
+    removal: Removal
+
+
+@dataclass(frozen=True, slots=True)
+class Rescinded:
+    user_id: str
+    removal: Removal
+    knocks: tuple[Knock, ...]
+
+
+class Moderation:
+    """Each verb names its ``actor`` for the ledger (``api``, ``cli``, a Matrix ID)."""
+
+    def __init__(
+        self, store: Store, homeserver: Homeserver, doors: Doors, clock: Clock, *, wake: Callable[[], None]
+    ) -> None:
+        self._store = store
+        self._homeserver = homeserver
+        self._doors = doors
+        self._clock = clock
+        self._wake = wake
+
+    async def block(self, user: MatrixID, reason: str, *, actor: str) -> Blocked:
+        """Put somebody on the block-list, refuse what waits, withdraw the invite, kick.
+
+        Raises:
+            NotAllowed: the bot itself, or somebody of at least its power.
+        """
+        await self._spare_equals(user)
+        now = self._clock()
+        rule = Rule(RuleKind.USER, str(user), user.key, reason, source=actor, author=actor, at=now)
+        entry = Entry(at=now, actor=actor, action="block", detail=reason)
+        new, _ = await self._store.block(rule, entry)
+        knocks = await self._store.knocks_of(user.key, states=_IN_THE_ROOM)
+        removal = await self._remove(user, knocks, entry)
+        return Blocked(str(user), new, removal)
+
+    async def unblock(self, user: MatrixID, *, actor: str) -> Rule:
+        """Take somebody off the block-list.
+
+        Raises:
+            NotFound: they are not on it.
+        """
+        entry = Entry(at=self._clock(), actor=actor, action="unblock")
+        rule = await self._store.unblock(user.key, entry)
+        if rule is None:
+            raise NotFound(f"{user} is not on the block-list")
+        return rule
+
+    async def rescind(self, user: MatrixID, reason: str, *, actor: str) -> Rescinded:
+        """Take back whatever lets somebody in: a waiting knock, an open invite, a membership.
+
+        Raises:
+            NotAllowed: the bot itself, or somebody of at least its power.
+            NotFound: there is no open knock, and they are in no room of ours.
+        """
+        await self._spare_equals(user)
+        entry = Entry(at=self._clock(), actor=actor, action="rescind", detail=reason)
+        knocks = await self._store.knocks_of(user.key, states=_IN_THE_ROOM | {S.HELD, S.ADMITTED})
+        marked = [await self._store.change(knock.id, _stopped(entry.at), entry) for knock in knocks]
+        removal = await self._remove(user, marked, entry)
+        if removal is Removal.NOT_THERE and all(knock.state in _IN_THE_ROOM for knock in knocks):
+            raise NotFound(f"{user} has no open invite and is not in the room")
+        return Rescinded(str(user), removal, tuple(marked))
+
+    async def held(self) -> list[Knock]:
+        """Knocks that wait for a moderator, oldest first."""
+        return await self._store.knocks_in(frozenset({S.HELD}))
+
+    async def approve(self, knock_id: str, *, actor: str, reason: str = "") -> Knock:
+        """Admit a held knock: it is invited next, unless the block-list has the person by then.
+
+        Raises:
+            NotFound: there is no such knock.
+            IllegalMove: it is not held.
+        """
+        now = self._clock()
+        entry = Entry(at=now, actor=actor, action="approve", detail=reason, reason=Reason.MODERATOR.value)
+
+        def admitted(knock: Knock) -> Knock:
+            lifetime = knock.expires_at - knock.created_at
+            return _held(knock, S.ADMITTED).moved_to(
+                S.ADMITTED, at=now, reason=Reason.MODERATOR, due_at=now, expires_at=now + lifetime
+            )
+
+        knock = await self._store.change(knock_id, admitted, entry)
+        self._wake()
+        return knock
+
+    async def refuse(self, knock_id: str, *, actor: str, reason: str = "") -> Knock:
+        """Refuse a held knock. Raises as ``approve``."""
+        now = self._clock()
+        entry = Entry(at=now, actor=actor, action="refuse", detail=reason, reason=Reason.MODERATOR.value)
+
+        def refused(knock: Knock) -> Knock:
+            return _held(knock, S.REFUSED).moved_to(
+                S.REFUSED, at=now, reason=Reason.MODERATOR, detail=reason, due_at=None
+            )
+
+        return await self._store.change(knock_id, refused, entry)
+
+    async def held_of(self, user: MatrixID) -> Knock:
+        """The held knock of somebody.
+
+        Raises:
+            NotFound: none of theirs is held.
+        """
+        knocks = await self._store.knocks_of(user.key, states=frozenset({S.HELD}))
+        if not knocks:
+            raise NotFound(f"{user} has no held knock")
+        return knocks[0]
+
+    # --- the homeserver's part
+
+    async def _spare_equals(self, user: MatrixID) -> None:
+        """Never act against the bot itself or somebody of equal power (D3).
+
+        While the homeserver is out of reach only the bot itself is spared here;
+        a kick is refused by the homeserver all the same.
+        """
+        try:
+            bot = await self._homeserver.whoami()
+            if MatrixID.of(bot).key == user.key:
+                raise NotAllowed("that is Knock's own account")
+            for door in self._doors:
+                levels = await self._homeserver.power_levels(door.room_id)
+                if levels.of(str(user)) >= levels.of(bot) > levels.users_default:
+                    raise NotAllowed(f"{user} has as much power in the room as Knock: lower it first")
+        except (HomeserverUnavailable, RateLimited, TokenRefused, Refused):
+            return
+
+    async def _remove(self, user: MatrixID, knocks: list[Knock], entry: Entry) -> Removal:
+        """Remove somebody from the doors' rooms; tell the most important thing that happened."""
+        rooms = dict.fromkeys([*(knock.room_id for knock in knocks), *(door.room_id for door in self._doors)])
+        removals = {room_id: await self._remove_from(room_id, user) for room_id in rooms}
+        for knock in knocks:
+            removal = removals[knock.room_id]
+            if knock.state in _IN_THE_ROOM and removal in _DONE:
+                await self._store.change(knock.id, _taken_back(removal, entry.at), entry)
+        return min(removals.values(), key=_WEIGHT.index)
+
+    async def _remove_from(self, room_id: str, user: MatrixID) -> Removal:
+        try:
+            member = await self._homeserver.member(room_id, str(user))
+            removal = _REMOVALS.get(member.membership, Removal.NOT_THERE)
+            if removal is not Removal.NOT_THERE:
+                await self._homeserver.kick(room_id, str(user), SHOWN_REASON)
+        except (HomeserverUnavailable, RateLimited, TokenRefused):
+            return Removal.UNKNOWN
+        except Refused:
+            return Removal.REFUSED
+        return removal
+
+
+def _held(knock: Knock, wanted: KnockState) -> Knock:
+    """The knock, if a moderator may still decide it."""
+    if knock.state is not S.HELD:
+        raise IllegalMove(knock.id, knock.state.value, wanted.value)
+    return knock
+
+
+def _stopped(now: float) -> Callable[[Knock], Knock]:
+    """End what waits at once; an open invite is left due, so that a worker withdraws it if we cannot."""
+
+    def how(knock: Knock) -> Knock:
+        match knock.state:
+            case S.HELD:
+                return knock.moved_to(S.REFUSED, at=now, reason=Reason.MODERATOR, due_at=None)
+            case S.ADMITTED:
+                return knock.moved_to(S.RESCINDED, at=now, reason=Reason.MODERATOR, due_at=None)
+            case S.INVITED:
+                return replace(knock, reason=Reason.MODERATOR, due_at=now + WITHDRAW_AFTER, updated_at=now)
+            case _:
+                return knock
+
+    return how
+
+
+def _taken_back(removal: Removal, now: float) -> Callable[[Knock], Knock]:
+    """End a knock whose person is no longer in the room: as removed if they had joined, else as rescinded."""
+
+    def how(knock: Knock) -> Knock:
+        if knock.state not in _IN_THE_ROOM:
+            return knock
+        joined = removal is Removal.KICKED or knock.state is not S.INVITED
+        return knock.moved_to(S.REMOVED if joined else S.RESCINDED, at=now, due_at=None)
+
+    return how

@@ -1,0 +1,353 @@
+"""Where the parts meet: the only module that knows all of them, and (with cli) that reads settings."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import httpx2
+from pydantic import SecretStr
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from mknock import __version__
+from mknock.api.access import AdminKey, FormGate
+from mknock.api.application import build
+from mknock.api.health import Ready
+from mknock.api.sender import Visitors
+from mknock.api.stopping import Stopping
+from mknock.api.v0 import Admin
+from mknock.api.webhooks import Webhooks
+from mknock.domain.doors import Door, FormReading, Limits, Policy
+from mknock.domain.errors import KnockError
+from mknock.matrix.auth import FixedToken, JwtSignIn, KeptSessionOnly, PasswordSignIn, SignedIn, SignIn
+from mknock.matrix.beeper import BeeperLogin, EmailCodeSignIn
+from mknock.matrix.client import MatrixClient, TokenSource, bare, matrix_http
+from mknock.matrix.gateway import HomeserverGateway
+from mknock.matrix.session import SECRET, Session, kept_session
+from mknock.ports import Clock, Homeserver, Pace, Store
+from mknock.services.admission import Admission
+from mknock.services.doors import Doors
+from mknock.services.first_mknock import FirstMknock, OldFiles
+from mknock.services.first_mknock_files import OldSession
+from mknock.services.invitations import Invitations
+from mknock.services.moderation import Moderation
+from mknock.services.outcomes import Outcomes
+from mknock.services.readiness import Readiness
+from mknock.services.retry import Retry
+from mknock.settings import NO_SIGN_IN, Settings, SettingsError, load_settings
+from mknock.storage.sqlite import SqliteStore
+from mknock.telemetry import configure_logging, get_logger, keep_secret
+from mknock.workers.delivery import LEASE, Delivery
+from mknock.workers.housekeeping import Housekeeping
+from mknock.workers.runner import Duty, Runner
+
+log = get_logger(__name__)
+
+CANNOT_START = 3
+"""The exit code that tells uvicorn's supervisor not to start this worker again."""
+STOP_GRACE = 0.3
+"""Seconds that invites on their way have at the end."""
+API_KEY = "api-key"
+
+
+def door_of(settings: Settings) -> Door:
+    """The one door that the environment describes."""
+    return Door(
+        slug=settings.door_slug,
+        room_id=settings.new_room_id.get_secret_value(),
+        policy=Policy(settings.door_policy),
+        limits=Limits(
+            window=settings.spam_window_seconds,
+            door=settings.max_requests_per_window,
+            homeserver=settings.limit_per_homeserver,
+            sender=settings.limit_per_sender,
+        ),
+        reading=FormReading(
+            id_field=settings.form_id_field,
+            trap_field=settings.form_honeypot_field,
+            default_server=settings.default_server,
+        ),
+        cooldown=settings.knock_cooldown,
+        lifetime=settings.knock_lifetime,
+        invite_reason=settings.invite_reason,
+    )
+
+
+def store_of(settings: Settings) -> SqliteStore:
+    return SqliteStore(settings.sqlite_path, secret_key=_value(settings.secret_key) or None)
+
+
+@dataclass
+class Parts:
+    """The parts that commands and the service share."""
+
+    settings: Settings
+    store: Store
+    homeserver: Homeserver
+    doors: Doors
+    clock: Clock
+    http: httpx2.AsyncClient
+
+    async def close(self) -> None:
+        await self.http.aclose()
+        await self.store.close()
+
+
+def parts_of(
+    settings: Settings,
+    *,
+    store: Store | None = None,
+    homeserver: Homeserver | None = None,
+    clock: Clock = time.time,
+) -> Parts:
+    """Make the parts; whatever is given is used instead."""
+    store, http = store or store_of(settings), matrix_http()
+    if homeserver is None:
+        tokens = tokens_of(settings, store, http, clock)
+        homeserver = HomeserverGateway(MatrixClient(settings.matrix_base_url, tokens, http=http, clock=clock))
+    return Parts(settings, store, homeserver, Doors(door_of(settings)), clock, http)
+
+
+def _value(secret: SecretStr | None) -> str:
+    return secret.get_secret_value() if secret else ""
+
+
+def sign_in_of(settings: Settings, store: Store, http: httpx2.AsyncClient, clock: Clock) -> SignIn:
+    """The preferred one of the configured ways to sign in; without any, the session that was kept."""
+    if settings.matrix_user:
+        return PasswordSignIn(settings.matrix_user, _value(settings.matrix_password))
+    if settings.beeper_login_token:
+        return JwtSignIn(_value(settings.beeper_login_token))
+    if settings.beeper_login_email:
+        beeper = BeeperLogin(settings.beeper_api_base, http, clock=clock)
+        code = _value(settings.beeper_login_code)
+        return EmailCodeSignIn(store, beeper, settings.beeper_login_email, code, clock=clock)
+    return KeptSessionOnly()
+
+
+def signed_in(
+    settings: Settings, store: Store, http: httpx2.AsyncClient, sign_in: SignIn, clock: Clock
+) -> SignedIn:
+    """A session in the store, made and renewed by one way to sign in."""
+    client = MatrixClient(settings.matrix_base_url, http=http, clock=clock)
+    return SignedIn(store, sign_in, client, holder=f"{os.getpid()}-{secrets.token_hex(4)}", clock=clock)
+
+
+def tokens_of(settings: Settings, store: Store, http: httpx2.AsyncClient, clock: Clock) -> TokenSource:
+    """Where the access token comes from: MATRIX_ACCESS_TOKEN, or a session in the store."""
+    if settings.matrix_access_token:
+        return FixedToken(_value(settings.matrix_access_token), settings.matrix_base_url)
+    return signed_in(settings, store, http, sign_in_of(settings, store, http, clock), clock)
+
+
+async def need_sign_in(parts: Parts) -> None:
+    """Raises SettingsError if there is no way to sign in and no session that was kept."""
+    if not parts.settings.sign_in_ways and await kept_session(parts.store) is None:
+        raise SettingsError([NO_SIGN_IN])
+
+
+class Installation:
+    """A whole running Knock: its parts, its background duties, and its HTTP application."""
+
+    def __init__(self, parts: Parts) -> None:
+        settings, self.parts = parts.settings, parts
+        self.admin_key = AdminKey(open=settings.allow_open_api)
+        self.outcomes = Outcomes(parts.store)
+        self.readiness = Readiness(parts.store, parts.homeserver, parts.doors, parts.clock)
+        retry = Retry(base=settings.base_backoff_delay, quick=settings.max_retries)
+        invitations = Invitations(parts.store, parts.homeserver, parts.doors, parts.clock, retry)
+        self.delivery = Delivery(
+            parts.store,
+            invitations.deliver,
+            concurrency=settings.delivery_concurrency,
+            pace=Pace(settings.request_delay),
+            on_room=self.wake,
+        )
+        self._delivering = Duty(
+            "delivery", self.delivery.tick, every=0.5, next_at=lambda: self.delivery.next_at, again=True
+        )
+        self._runner = Runner(self._duties(), parts.clock)
+        self.stopping = Stopping(self._application())
+        self.stopping.on_stop(self.outcomes.stop)
+
+    def wake(self) -> None:
+        """There may be something to deliver."""
+        self._delivering.wake()
+
+    def _duties(self) -> list[Duty]:
+        return [
+            self._delivering,
+            Duty("leases", self.delivery.renew, every=LEASE / 4),
+            Duty("readiness", self.readiness.tick, every=15.0, next_at=self._next_look),
+            Duty("housekeeping", Housekeeping(self.parts.store).tick, every=3600.0),
+        ]
+
+    def _next_look(self) -> float | None:
+        return self.parts.clock() + 2.0 if self.readiness.homeserver_problem else None
+
+    def _application(self) -> ASGIApp:
+        parts, settings = self.parts, self.parts.settings
+        moderation = Moderation(parts.store, parts.homeserver, parts.doors, parts.clock, wake=self.wake)
+        gate = FormGate(
+            self.admin_key,
+            form_token=_value(settings.form_token) or None,
+            signing_secrets=signing_secrets(settings),
+        )
+        webhooks = Webhooks(
+            doors=parts.doors,
+            gate=gate,
+            admission=Admission(parts.store, parts.clock, wake=self.wake),
+            visitors=Visitors(settings.trusted_proxies),
+            outcomes=self.outcomes,
+        )
+        admin = Admin(parts.store, parts.homeserver, parts.doors, moderation, self.admin_key)
+        return build(webhooks, admin, Ready(self.readiness), version=__version__)
+
+    async def start(self) -> None:
+        """Open the store and begin the duties. The homeserver may be down: Knock serves all the same.
+
+        Raises:
+            KnockError: the store cannot be opened.
+            SettingsError: there is no way to sign in.
+        """
+        await self.parts.store.open()
+        await first_mknock_of(self.parts).take_over()
+        await need_sign_in(self.parts)
+        self.admin_key.key = await settle_api_key(self.parts)
+        keep_secret(self.admin_key.key)
+        self._runner.start()
+
+    async def stop(self) -> None:
+        await self._runner.stop()
+        await self.delivery.stop(STOP_GRACE)
+        await self.parts.close()
+
+
+def first_mknock_of(parts: Parts) -> FirstMknock:
+    """What takes over the files of the first mknock; its token becomes the session, unless there is one."""
+    settings = parts.settings
+    files = OldFiles(
+        blocked_users=settings.blocklist_file,
+        pending_invites=settings.pending_invites_file,
+        tokens=settings.tokens_file,
+        kept_aside=settings.data_dir / "kept-aside",
+    )
+
+    async def keep(old: OldSession) -> bool:
+        session = Session(
+            base_url=bare(settings.matrix_base_url),
+            access_token=old.access_token,
+            user_id=old.user_id,
+            device_id=old.device_id,
+            began_at=parts.clock(),
+        ).dump()
+        return await parts.store.settle_secret(SECRET, session) == session
+
+    return FirstMknock(parts.store, parts.doors.first, files, parts.clock, keep_session=keep)
+
+
+async def settle_api_key(parts: Parts) -> str:
+    """The key of the admin endpoints: API_KEY, or one made once for all processes and kept in the store."""
+    given = parts.settings.api_key
+    if given is not None:
+        return given.get_secret_value()
+    kept = await parts.store.secret(API_KEY)
+    if kept is None:
+        kept = await parts.store.settle_secret(API_KEY, secrets.token_urlsafe(32))
+        log.info("API_KEY is not set, so a key was made: see it with: mknock api-key")
+    return kept
+
+
+def signing_secrets(settings: Settings) -> dict[str, str]:
+    secret = settings.tally_signing_secret
+    return {"tally": secret.get_secret_value()} if secret else {}
+
+
+class Application:
+    """The ASGI application: Knock's life between start-up and shut-down, and its endpoints."""
+
+    def __init__(self, installation: Installation) -> None:
+        self.installation = installation
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await self.installation.stopping(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Speak the ASGI lifespan protocol; a failed start is one sentence, not a traceback."""
+        await receive()
+        try:
+            settings = self.installation.parts.settings
+            configure_logging(settings.log_level, settings.log_format)
+            _say_what_is_odd(settings)
+            await self.installation.start()
+        except (KnockError, SettingsError) as error:
+            log.critical("Knock cannot start", why=str(error))
+            await send({"type": "lifespan.startup.failed", "message": ""})
+            return
+        restore = _hear_the_end(self.installation.stopping)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        restore()
+        await self.installation.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def _hear_the_end(stopping: Stopping) -> Any:
+    """Notice SIGTERM and SIGINT before uvicorn waits for open requests; return what undoes it."""
+    loop = asyncio.get_running_loop()
+    former: dict[int, Any] = {}
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(stopping.stop)
+        if callable(former[number]):
+            former[number](number, frame)
+
+    with contextlib.suppress(ValueError):  # not in the main thread: whoever runs us handles signals
+        for number in (signal.SIGTERM, signal.SIGINT):
+            former[number] = signal.getsignal(number)
+            signal.signal(number, handler)
+
+    def restore() -> None:
+        for number, earlier in former.items():
+            signal.signal(number, earlier)
+
+    return restore
+
+
+def _say_what_is_odd(settings: Settings) -> None:
+    for warning in settings.warnings:
+        log.warning(warning)
+    if not settings.form_secrets:
+        log.warning(
+            "no form secret is set: anybody who knows the address can post, and counts as an anonymous visitor;"
+            " set FORM_TOKEN (or TALLY_SIGNING_SECRET)"
+        )
+    if settings.allow_open_api:
+        log.warning("ALLOW_OPEN_API is on: anybody can use the admin endpoints")
+
+
+def application_of(settings: Settings) -> Application:
+    """The application of these settings. Opens nothing yet."""
+    for secret in settings.secret_values():
+        keep_secret(secret)
+    return Application(Installation(parts_of(settings)))
+
+
+def application_from_environment() -> Application:
+    """The application for ``uvicorn mknock:app``; a wrong setting ends the process with one sentence."""
+    try:
+        return application_of(load_settings(require_sign_in=False))
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the last word before the end
+        sys.exit(CANNOT_START)
