@@ -46,6 +46,8 @@ PATIENCE: Final = 90.0
 """Seconds to wait for another process that is signing in."""
 LOOK_AGAIN: Final = 0.25
 """Seconds between two looks at the store meanwhile."""
+REFRESH_AGAIN: Final = 10.0
+"""Seconds between two tries to refresh a token that is still good."""
 LIMITED: Final = "sign-in"
 """The pause that a 429 asks for: it holds for every way to sign in."""
 TROUBLE: Final = "sign-in-trouble"
@@ -61,6 +63,18 @@ AFTER_TROUBLE: Final = 10.0
 def random_device_id() -> str:
     """A device id of our own making, as the specification allows."""
     return f"KNOCK{secrets.token_hex(4).upper()}"
+
+
+class CredentialsRefused(TokenRefused):
+    """The homeserver at ``base_url`` did not accept a login; ``code`` says why."""
+
+    def __init__(self, name: str, base_url: str, code: str) -> None:
+        super().__init__(
+            f"{name} was refused by {base_url} ({code}). "
+            f'Set the right one, or run "mknock doctor". The same one is tried again in {AFTER_REFUSAL:g} s.'
+        )
+        self.base_url = base_url
+        self.code = code
 
 
 class FixedToken:
@@ -197,6 +211,13 @@ class SignedIn:
         self._session: Session | None = None
         self._attempt: asyncio.Task[Session] | None = None
         self._marked = ""
+        self._not_ahead_before = 0.0
+
+    async def aclose(self) -> None:
+        """Stop signing in, if that is going on, and let another process do it. Call before the store closes."""
+        if self._attempt is not None:
+            self._attempt.cancel()
+            await asyncio.wait({self._attempt})
 
     async def current(self) -> str:
         """The session's token, refreshed shortly before its time is over, or made by a first login."""
@@ -223,8 +244,9 @@ class SignedIn:
 
     async def _refreshed_ahead(self, session: Session) -> Session:
         """Refresh a token that still works; trouble with that is no trouble yet."""
-        if self._attempt is not None:
+        if self._attempt is not None or self._clock() < self._not_ahead_before:
             return session
+        self._not_ahead_before = self._clock() + REFRESH_AGAIN
         try:
             return await self._replacement(session.access_token, soft=True)
         except HomeserverError:
@@ -325,12 +347,9 @@ class SignedIn:
                 raise
             raise self._refusal(error) from None
 
-    def _refusal(self, refused: Refused) -> TokenRefused:
+    def _refusal(self, refused: Refused) -> CredentialsRefused:
         why = refused.code or str(refused.status)
-        return TokenRefused(
-            f"{self._sign_in.name} was refused by {self._client.base_url} ({why}). "
-            f'Set the right one, or run "mknock doctor". The same one is tried again in {AFTER_REFUSAL:g} s.'
-        )
+        return CredentialsRefused(self._sign_in.name, self._client.base_url, why)
 
     def _session_in(self, answer: dict[str, Any]) -> Session:
         base = Session(
