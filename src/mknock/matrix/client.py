@@ -19,6 +19,7 @@ import httpx2
 
 from mknock.domain.errors import HomeserverUnavailable, TokenRefused
 from mknock.matrix.answers import Answer, StaleToken, judge, unreadable
+from mknock.matrix.lanes import Lanes
 from mknock.ports import Clock
 
 READING: Final = 32
@@ -52,26 +53,21 @@ class TokenSource(Protocol):
 
 def matrix_http(
     *,
-    trust_env: bool = False,
     read_timeout: float = READ_TIMEOUT,
     transport: httpx2.AsyncBaseTransport | None = None,
 ) -> httpx2.AsyncClient:
     """Return the HTTP client for homeserver calls; whoever makes it closes it.
 
-    The pool has no limit and so no queue of its own: MatrixClient bounds
-    what is in flight, so that waiting is never an error. ``trust_env`` takes
-    proxies and certificates from the environment; ``transport`` is used instead
-    of the network.
+    It has no limit and so no queue of its own: MatrixClient bounds what is in
+    flight, so that waiting is never an error. No proxy is taken from the
+    environment (promise 11). ``transport`` is used instead of the network.
     """
     return httpx2.AsyncClient(
         follow_redirects=False,
-        trust_env=trust_env,
+        trust_env=False,
         timeout=httpx2.Timeout(read_timeout, connect=CONNECT_TIMEOUT, pool=None),
-        limits=httpx2.Limits(
-            max_connections=None, max_keepalive_connections=READING + CHANGING, keepalive_expiry=15.0
-        ),
         headers={"User-Agent": "mknock"},
-        transport=transport,
+        transport=transport or Lanes(),
     )
 
 
