@@ -54,6 +54,7 @@ sizes: .venv/dev.stamp ## Show the longest functions and files
 .PHONY: docs
 docs: .venv/dev.stamp ## Write the generated parts of docs/ anew
 	@$(python) tools/draw_lifecycle.py
+	@$(python) tools/write_cli_help.py
 
 .PHONY: requirements
 requirements: .venv/dev.stamp ## Pin the requirement files anew (ARGS=--upgrade for newer releases)

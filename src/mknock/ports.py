@@ -139,7 +139,7 @@ class Store(Protocol):
     async def close(self) -> None: ...
 
     async def ping(self) -> None:
-        """Write and read back, so that readiness knows a full or read-only disk."""
+        """Write something, so that readiness knows a full or read-only disk."""
 
     # knocks
     async def admit(self, attempt: Attempt, judge: Judge) -> Kept | AskedToWait:
@@ -287,10 +287,6 @@ class PowerLevels:
         if user_id in self.creators:
             return float("inf")
         return self.users.get(user_id, self.users_default)
-
-    def may_remove(self, actor: str, target: str, *, level: int) -> bool:
-        """Whether ``actor`` may kick (or ban) ``target``: enough power, and more than the target's."""
-        return self.of(actor) >= level and self.of(actor) > self.of(target)
 
 
 class Existence(StrEnum):

@@ -28,7 +28,7 @@ from mknock.api.webhooks import Webhooks
 from mknock.domain.doors import Door, FormReading, Limits, Policy
 from mknock.domain.errors import KnockError
 from mknock.matrix.auth import FixedToken, JwtSignIn, KeptSessionOnly, PasswordSignIn, SignedIn, SignIn
-from mknock.matrix.beeper import BeeperLogin, EmailCodeSignIn
+from mknock.matrix.beeper import PROGRESS, BeeperLogin, EmailCodeSignIn
 from mknock.matrix.client import MatrixClient, TokenSource, bare, matrix_http
 from mknock.matrix.gateway import HomeserverGateway
 from mknock.matrix.session import SECRET, Session, kept_session
@@ -55,7 +55,11 @@ CANNOT_START = 3
 """The exit code that tells uvicorn's supervisor not to start this worker again."""
 STOP_GRACE = 0.3
 """Seconds that invites on their way have at the end."""
+CLOSING = 0.6
+"""Seconds that connections have to close at the end, from the moment that nothing new is taken in."""
 API_KEY = "api-key"
+KEPT_SECRETS = (API_KEY, SECRET, PROGRESS)
+"""The names of the store's secrets that only SECRET_KEY opens, if it was set when they were kept."""
 
 
 def door_of(settings: Settings) -> Door:
@@ -95,8 +99,11 @@ class Parts:
     doors: Doors
     clock: Clock
     http: httpx2.AsyncClient
+    tokens: TokenSource | None = None
 
     async def close(self) -> None:
+        if isinstance(self.tokens, SignedIn):
+            await self.tokens.aclose()
         await self.http.aclose()
         await self.store.close()
 
@@ -109,11 +116,11 @@ def parts_of(
     clock: Clock = time.time,
 ) -> Parts:
     """Make the parts; whatever is given is used instead."""
-    store, http = store or store_of(settings), matrix_http()
+    store, http, tokens = store or store_of(settings), matrix_http(), None
     if homeserver is None:
         tokens = tokens_of(settings, store, http, clock)
         homeserver = HomeserverGateway(MatrixClient(settings.matrix_base_url, tokens, http=http, clock=clock))
-    return Parts(settings, store, homeserver, Doors(door_of(settings)), clock, http)
+    return Parts(settings, store, homeserver, Doors(door_of(settings)), clock, http, tokens)
 
 
 def _value(secret: SecretStr | None) -> str:
@@ -148,10 +155,37 @@ def tokens_of(settings: Settings, store: Store, http: httpx2.AsyncClient, clock:
     return signed_in(settings, store, http, sign_in_of(settings, store, http, clock), clock)
 
 
-async def need_sign_in(parts: Parts) -> None:
-    """Raises SettingsError if there is no way to sign in and no session that was kept."""
+def setting_before(parts: Parts, session: Session) -> str:
+    """The setting that keeps a session in the store from being used, since it comes first; "" for none."""
+    ways = parts.settings.sign_in_ways
+    if not ways or (
+        not parts.settings.matrix_access_token
+        and sign_in_of(parts.settings, parts.store, parts.http, parts.clock).owns(session)
+    ):
+        return ""
+    return ways[0].value
+
+
+async def prepare(parts: Parts) -> None:
+    """Open the store, take over the first mknock's files, and see that there is a way to sign in.
+
+    Raises:
+        KnockError: the store cannot be opened.
+        SettingsError: there is no way to sign in, and no session that was kept.
+    """
+    await parts.store.open()
+    await first_mknock_of(parts).take_over()
     if not parts.settings.sign_in_ways and await kept_session(parts.store) is None:
         raise SettingsError([NO_SIGN_IN])
+
+
+async def can_start(settings: Settings) -> None:
+    """Return if a Knock with these settings can start. Raises as ``prepare``."""
+    parts = parts_of(settings)
+    try:
+        await prepare(parts)
+    finally:
+        await parts.close()
 
 
 class Installation:
@@ -161,9 +195,12 @@ class Installation:
         settings, self.parts = parts.settings, parts
         self.admin_key = AdminKey(open=settings.allow_open_api)
         self.outcomes = Outcomes(parts.store)
-        self.readiness = Readiness(parts.store, parts.homeserver, parts.doors, parts.clock)
+        self.readiness = Readiness(parts.store, parts.homeserver, parts.doors)
         retry = Retry(base=settings.base_backoff_delay, quick=settings.max_retries)
-        invitations = Invitations(parts.store, parts.homeserver, parts.doors, parts.clock, retry)
+        self._looking = Duty("readiness", self.readiness.tick, every=15.0, next_at=self._next_look)
+        invitations = Invitations(
+            parts.store, parts.homeserver, parts.doors, parts.clock, retry, on_outage=self._looking.wake
+        )
         self.delivery = Delivery(
             parts.store,
             invitations.deliver,
@@ -186,7 +223,7 @@ class Installation:
         return [
             self._delivering,
             Duty("leases", self.delivery.renew, every=LEASE / 4),
-            Duty("readiness", self.readiness.tick, every=15.0, next_at=self._next_look),
+            self._looking,
             Duty("housekeeping", Housekeeping(self.parts.store).tick, every=3600.0),
         ]
 
@@ -218,9 +255,8 @@ class Installation:
             KnockError: the store cannot be opened.
             SettingsError: there is no way to sign in.
         """
-        await self.parts.store.open()
-        await first_mknock_of(self.parts).take_over()
-        await need_sign_in(self.parts)
+        await prepare(self.parts)
+        await self.readiness.recall()
         self.admin_key.key = await settle_api_key(self.parts)
         keep_secret(self.admin_key.key)
         self._runner.start()
@@ -317,12 +353,24 @@ def _hear_the_end(stopping: Stopping) -> Any:
         for number in (signal.SIGTERM, signal.SIGINT):
             former[number] = signal.getsignal(number)
             signal.signal(number, handler)
+            _set_patience(former[number])
 
     def restore() -> None:
         for number, earlier in former.items():
             signal.signal(number, earlier)
 
     return restore
+
+
+def _set_patience(handler: Any) -> None:
+    """Let uvicorn, if ``handler`` is its own, wait for connections to close no longer than CLOSING.
+
+    Unless it was told a time it waits for ever, so a client that does not
+    read its answer could keep the process from ending.
+    """
+    config = getattr(getattr(handler, "__self__", None), "config", None)
+    if getattr(config, "timeout_graceful_shutdown", 0) is None:
+        config.timeout_graceful_shutdown = CLOSING
 
 
 def _say_what_is_odd(settings: Settings) -> None:

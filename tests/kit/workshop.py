@@ -79,7 +79,7 @@ class Process:
             self.store, self.invitations.deliver, concurrency=wishes.concurrency, pace=wishes.pace
         )
         self.moderation = Moderation(self.store, self.homeserver, self.doors, clock, wake=lambda: None)
-        self.readiness = Readiness(self.store, self.homeserver, self.doors, clock)
+        self.readiness = Readiness(self.store, self.homeserver, self.doors)
 
     async def claim(self) -> Knock:
         """Claim what is due, as a worker does that dies right after."""
@@ -185,6 +185,11 @@ class Workshop(Process):
     def invited(self) -> list[str]:
         """Whom the homeserver was asked to invite, in that order."""
         return [call.about for call in self.fake.calls_of("invite")]
+
+    def invites_each(self, people: Sequence[str]) -> set[int]:
+        """How many invites of each became an event."""
+        counts = self.room.invite_counts()
+        return {counts[person] for person in people}
 
     def memberships(self, people: Sequence[str]) -> set[str | None]:
         return {self.room.membership(person) for person in people}

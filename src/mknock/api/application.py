@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from mknock.api.common import error_response
 from mknock.api.health import Ready, running
+from mknock.api.reference import Described
+from mknock.api.reference_page import ReferencePage
 from mknock.api.v0 import Admin, admin_router
 from mknock.api.webhooks import Webhooks, wrong_method
 from mknock.domain.errors import KnockError
 
-FORM_PATHS = ("/invite_from_form", "/invite_from_form/")
-"""With and without the slash: a redirect would lose the form."""
+FORM_PATH = "/{before:slashes}invite_from_form{behind:slashes}"
+"""With any number of slashes around it, as they come from joined addresses: a redirect would lose the form,
+and at a 404 Typeform switches its webhook off."""
+
+
+class Slashes(Convertor[str]):
+    """Any number of slashes, in a path."""
+
+    regex = "/*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("slashes", Slashes())
 
 
 def build(
@@ -26,7 +47,7 @@ def build(
     version: str,
 ) -> FastAPI:
     """Put the application together."""
-    app = FastAPI(
+    app = Described(
         title="Knock",
         version=version,
         summary="Out-of-band invitations to private Matrix rooms.",
@@ -37,18 +58,19 @@ def build(
     _add_forms(app, webhooks)
     for path in ("/", "/healthz"):
         app.add_route(path, running, methods=["GET", "HEAD"])
-    app.add_route("/readyz", ready.__call__, methods=["GET"])
+    app.add_route("/readyz", ready.__call__, methods=["GET", "HEAD"])
+    app.add_route("/docs", ReferencePage(app.openapi).__call__, methods=["GET", "HEAD"])
     app.include_router(admin_router(admin))
     app.add_exception_handler(KnockError, error_response)
     app.add_exception_handler(RequestValidationError, _explain_shape)
+    app.add_exception_handler(HTTPException, _explain_status)
     return app
 
 
 def _add_forms(app: FastAPI, webhooks: Webhooks) -> None:
     """Plain routes: a form's body is read by Knock itself, and every microsecond is a knock."""
-    for path in FORM_PATHS:
-        app.add_route(path, webhooks.invite_from_form, methods=["POST"])
-        app.add_route(path, wrong_method, methods=["GET", "HEAD", "PUT", "PATCH", "DELETE"])
+    app.add_route(FORM_PATH, webhooks.invite_from_form, methods=["POST"])
+    app.add_route(FORM_PATH, wrong_method, methods=["GET", "HEAD", "PUT", "PATCH", "DELETE"])
 
 
 async def _explain_shape(_: Request, error: Exception) -> Response:
@@ -59,8 +81,24 @@ async def _explain_shape(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": problems}, 422)
 
 
+async def _explain_status(_: Request, error: Exception) -> Response:
+    """Give what the framework answers by itself the shape of all errors."""
+    if not isinstance(error, HTTPException):
+        raise error
+    status = 422 if error.status_code == 400 else error.status_code  # 400: a body that no JSON reader takes
+    sentence = _SENTENCES.get(status, error.detail)
+    return JSONResponse({"error": sentence}, status, error.headers)
+
+
+_SENTENCES = {
+    404: "there is nothing at this address: see /docs",
+    405: "this address does not take that method: see /docs",
+    422: "the body is not JSON",
+}
+
+
 def _sentence(problem: dict[str, Any]) -> str:
-    place = ".".join(str(part) for part in problem.get("loc", ())[1:]) or "the body"
+    place = _place(problem.get("loc", ())[1:]) or "the body"
     match problem.get("type"):
         case "missing":
             return f"{place} is missing"
@@ -78,3 +116,9 @@ def _sentence(problem: dict[str, Any]) -> str:
             return 'the body must be a JSON object, such as {"user_id": "@alice:example.org"}'
         case _:
             return f"{place}: {problem.get('msg', 'is wrong')}"
+
+
+def _place(location: Sequence[object]) -> str:
+    """Where in the body, in a few characters: a stranger's key may be long, or no text at all."""
+    text = ".".join(map(str, location))[:60]
+    return text.encode("utf-8", "replace").decode()

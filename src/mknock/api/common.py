@@ -68,12 +68,12 @@ async def read_body(request: Request, limit: int = BODY_LIMIT) -> bytes:
     """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > limit:
-        raise errors.TooLarge(f"the form is larger than {limit // 1024} KiB")
+        raise _too_large(limit)
     try:
         async with asyncio.timeout(BODY_TIME):
             return await _read(request, limit)
     except TimeoutError:
-        raise errors.StoreUnavailable("the form did not arrive in time, send it again") from None
+        raise errors.StoreUnavailable("the body did not arrive in time, send it again") from None
 
 
 async def _read(request: Request, limit: int) -> bytes:
@@ -82,6 +82,10 @@ async def _read(request: Request, limit: int) -> bytes:
     async for chunk in request.stream():
         size += len(chunk)
         if size > limit:
-            raise errors.TooLarge(f"the form is larger than {limit // 1024} KiB")
+            raise _too_large(limit)
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _too_large(limit: int) -> errors.TooLarge:
+    return errors.TooLarge(f"the body is larger than {limit // 1024} KiB")

@@ -12,6 +12,7 @@ from mknock.telemetry import get_logger
 log = get_logger(__name__)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Hop = tuple[str, int]
 LOOPBACK = "127.0.0.1"
 
 
@@ -29,23 +30,22 @@ class Visitors:
 
     def address(self, request: Request) -> str | None:
         """The visitor's address, or None when there is none (a unix socket)."""
-        forwarded = _hops(request)
-        peer = _peer(request, forwarded)
-        if peer is None or not forwarded:
+        hops = _hops(request)
+        peer = _peer(request, hops)
+        if peer is None or not hops:
             return peer
         if not self._trusts(peer):
             self._warn_once()
             return peer
-        for hop in reversed(forwarded):
-            if not self._trusts(hop):
-                return hop
-        return forwarded[0]
+        return next((host for host, _ in reversed(hops) if not self._trusts(host)), hops[0][0])
 
     def _trusts(self, address: str) -> bool:
         try:
             parsed = ipaddress.ip_address(address)
         except ValueError:
             return False
+        if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+            parsed = parsed.ipv4_mapped  # as a socket for both kinds shows an IPv4 peer
         return any(parsed in network for network in self._trusted if network.version == parsed.version)
 
     def _warn_once(self) -> None:
@@ -57,19 +57,25 @@ class Visitors:
             )
 
 
-def _hops(request: Request) -> list[str]:
+def _hops(request: Request) -> list[Hop]:
     text = ",".join(request.headers.getlist("x-forwarded-for"))
-    return [_host(part.strip()) for part in text.split(",") if part.strip()] if text else []
+    return [_hop(part.strip()) for part in text.split(",") if part.strip()] if text else []
 
 
-def _host(hop: str) -> str:
-    """A hop without its port: ``1.2.3.4:80``, ``[::1]:80``, ``::1``."""
-    if hop.startswith("["):
-        return hop[1:].partition("]")[0]
-    return hop.partition(":")[0] if hop.count(":") == 1 else hop
+def _hop(text: str) -> Hop:
+    """A hop's address and port, 0 for none: ``1.2.3.4:80``, ``[::1]:80``, ``::1``."""
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]")
+        return host, _number(port.removeprefix(":"))
+    host, _, port = text.partition(":")
+    return (host, _number(port)) if text.count(":") == 1 else (text, 0)
 
 
-def _peer(request: Request, forwarded: list[str]) -> str | None:
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else 0
+
+
+def _peer(request: Request, hops: Sequence[Hop]) -> str | None:
     """The address at the other end of the connection.
 
     uvicorn believes X-Forwarded-For from 127.0.0.1 unless told otherwise, and
@@ -78,5 +84,18 @@ def _peer(request: Request, forwarded: list[str]) -> str | None:
     """
     if request.client is None:
         return None
-    peer = request.client.host
-    return LOOPBACK if peer in forwarded else peer
+    peer = (request.client.host, request.client.port)
+    return LOOPBACK if _is_forwarded(peer, hops) else peer[0]
+
+
+def _is_forwarded(peer: Hop, hops: Sequence[Hop]) -> bool:
+    """Whether uvicorn took this peer from the hops.
+
+    A hop without a port becomes a peer with port 0, which no connection has.
+    One with a port could as well be the peer itself, naming itself to pass
+    for loopback; if it names itself as the last, it is found out as the
+    visitor, and so nothing is gained by it.
+    """
+    if peer[1] == 0:
+        return bool(hops)
+    return peer == next((hop for hop in reversed(hops) if hop[0] != LOOPBACK), None)

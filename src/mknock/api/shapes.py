@@ -1,18 +1,36 @@
-"""The shapes of the admin endpoints' requests and answers; docs and OpenAPI are made from them."""
+"""The shapes of requests and answers; docs and OpenAPI are made from them.
+
+Times are seconds since the epoch, UTC.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
 from mknock.domain.knocks import Knock, KnockState
 from mknock.domain.rules import Rule
+from mknock.services.moderation import Removal
 
 _Reason = Annotated[
-    StrictStr, Field(max_length=1000, description="Why, for moderators; the person never sees it.")
+    StrictStr,
+    Field(
+        max_length=1000,
+        description="Why, for moderators; the person never sees it.",
+        examples=["Spam in another room."],
+    ),
 ]
-_UserID = Annotated[StrictStr, Field(max_length=2000, description="A Matrix ID, such as @alice:example.org.")]
+_UserID = Annotated[
+    StrictStr,
+    Field(max_length=2000, description="The person's Matrix ID.", examples=["@alice:example.org"]),
+]
+_KnockID = Annotated[
+    StrictStr,
+    Field(max_length=64, description="The knock's id, as listed.", examples=["01JZX4T8M2V7Q9R3C5B6N8KDWE"]),
+]
+ActedStatus = Literal["blocked", "already_blocked", "unblocked", "rescinded", "rescinding"]
+_Count = Annotated[int, Field(description="How many there are.")]
 
 
 class Person(BaseModel):
@@ -25,34 +43,65 @@ class Person(BaseModel):
 
 
 class HeldChoice(BaseModel):
-    """Which held knock is meant: by its id, or by the person."""
+    """Which held knock is meant: by its id or, without one, by the person."""
 
     model_config = ConfigDict(extra="forbid")
 
-    knock_id: Annotated[StrictStr, Field(max_length=64)] | None = None
+    knock_id: _KnockID | None = None
     user_id: _UserID | None = None
     reason: _Reason | None = None
 
 
+class Problem(BaseModel):
+    """What went wrong."""
+
+    error: str = Field(description="One sentence.", examples=["@alice:example.org is not on the block-list"])
+
+
 class Status(BaseModel):
-    status: str
+    """That Knock runs, and nothing else."""
+
+    status: Literal["running"]
+
+
+class Readiness(BaseModel):
+    """Whether Knock can do its work right now."""
+
+    status: Literal["ready", "not_ready"]
+    not_ready: list[Literal["homeserver", "store"]] = Field(
+        default_factory=list, description="What stands in the way; absent when nothing does."
+    )
+
+
+class Received(BaseModel):
+    """What became of a form. The last three are there only for ``Prefer: wait=N`` with a valid secret."""
+
+    status: Literal["received", "not_understood"]
+    message: str = Field(description="A sentence for the person who filled in the form.")
+    knock_id: str | None = Field(None, description="The id of the knock.")
+    outcome: KnockState | None = Field(None, description="The knock's state when the time was over.")
+    reason: str | None = Field(None, description="Why it is in that state.")
 
 
 class Acted(BaseModel):
-    """What was done. ``removal`` says what happened to the person's membership of the room."""
+    """What was done."""
 
-    status: str
-    user_id: str
-    removal: str
-    message: str
+    status: ActedStatus
+    user_id: str = Field(description="The Matrix ID as Knock read it.")
+    removal: Removal | None = Field(
+        description="What happened to the person's membership of the room; null when nothing was asked of it."
+    )
+    message: str = Field(description="The same in a sentence.")
 
 
 class RuleShape(BaseModel):
-    user_id: str
-    reason: str
-    source: str
-    author: str
-    at: float = Field(description="Seconds since the epoch, UTC.")
+    """A rule of the block-list."""
+
+    user_id: str = Field(description="The Matrix ID as it was written; case does not count.")
+    reason: str = Field(description="Why, for moderators.")
+    source: str = Field(description="Where the rule came from: api, cli or import.")
+    author: str = Field(description="Who made it.")
+    at: float = Field(description="When it was made.")
 
     @classmethod
     def of(cls, rule: Rule) -> RuleShape:
@@ -62,30 +111,34 @@ class RuleShape(BaseModel):
 
 
 class Blocklist(BaseModel):
+    """The block-list, oldest rule first."""
+
     blocklist: list[RuleShape]
-    count: int
+    count: _Count
 
 
 class AnswerShape(BaseModel):
+    """One answered question of the form."""
+
     label: str
     value: str
 
 
 class KnockShape(BaseModel):
-    """A knock as moderators see it. Times are seconds since the epoch, UTC."""
+    """A knock as moderators see it."""
 
     id: str
-    door: str
-    user_id: str
+    door: str = Field(description="The door's slug.")
+    user_id: str = Field(description="Who knocks.")
     state: KnockState
-    reason: str
-    detail: str
-    platform: str
+    reason: str = Field(description="Why it is in that state, in one word of the glossary.")
+    detail: str = Field(description="More about that, in words.")
+    platform: str = Field(description="What delivered the form.")
     answers: list[AnswerShape]
     created_at: float
     updated_at: float
     invited_at: float | None
-    repeats: int
+    repeats: int = Field(description="How often the same person asked again.")
 
     @classmethod
     def of(cls, knock: Knock) -> KnockShape:
@@ -106,20 +159,28 @@ class KnockShape(BaseModel):
 
 
 class Knocks(BaseModel):
+    """Held knocks, oldest first."""
+
     knocks: list[KnockShape]
-    count: int
+    count: _Count
 
 
 class PendingInvites(BaseModel):
+    """Knocks on their way to an invite, and open invites, oldest first."""
+
     pending_invites: list[KnockShape]
-    count: int
+    count: _Count
 
 
 class MemberShape(BaseModel):
+    """Somebody in the room."""
+
     user_id: str
     display_name: str | None
 
 
 class Members(BaseModel):
+    """Everybody in the room."""
+
     members: list[MemberShape]
-    count: int
+    count: _Count

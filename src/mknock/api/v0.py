@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter
 
 from mknock.api.access import AdminKey
+from mknock.api.guard import guarded
+from mknock.api.reference import problems
 from mknock.api.shapes import (
     Acted,
+    ActedStatus,
     Blocklist,
     HeldChoice,
     Knocks,
@@ -22,13 +25,11 @@ from mknock.api.shapes import (
 )
 from mknock.domain.errors import Unreadable
 from mknock.domain.ids import MatrixID, parse_matrix_id
-from mknock.domain.knocks import KnockState
 from mknock.ports import Homeserver, Store
 from mknock.services.doors import Doors
 from mknock.services.moderation import Moderation, Removal
 
 ACTOR = "api"
-PENDING = frozenset({KnockState.ADMITTED, KnockState.INVITED})
 
 MESSAGES = {
     Removal.KICKED: "They were kicked from the room.",
@@ -54,11 +55,7 @@ class Admin:
 
 def admin_router(admin: Admin) -> APIRouter:
     """Build the router; every endpoint in it asks for the API key first."""
-
-    def need_key(request: Request) -> None:
-        admin.key.check(request.headers)
-
-    router = APIRouter(dependencies=[Depends(need_key)], tags=["admin"])
+    router = APIRouter(route_class=guarded(admin.key.check), tags=["admin"], responses=problems(401, 503))
     _add_moderation(router, admin)
     _add_held(router, admin)
     _add_listings(router, admin)
@@ -66,31 +63,28 @@ def admin_router(admin: Admin) -> APIRouter:
 
 
 def _add_moderation(router: APIRouter, admin: Admin) -> None:
-    @router.post("/block_user")
+    @router.post("/block_user", responses=problems(403, 413, 422))
     async def block_user(person: Person) -> Acted:
         """Put a person on the block-list, withdraw their open invite, and kick them."""
         done = await admin.moderation.block(_user(admin, person.user_id), person.reason or "", actor=ACTOR)
-        status = "blocked" if done.new else "already_blocked"
+        status: ActedStatus = "blocked" if done.new else "already_blocked"
         return Acted(
             status=status, user_id=done.user_id, removal=done.removal, message=MESSAGES[done.removal]
         )
 
-    @router.post("/unblock_user")
+    @router.post("/unblock_user", responses=problems(404, 413, 422))
     async def unblock_user(person: Person) -> Acted:
         """Take a person off the block-list. They are not invited again by this."""
         rule = await admin.moderation.unblock(_user(admin, person.user_id), actor=ACTOR)
-        return Acted(
-            status="unblocked",
-            user_id=rule.entity,
-            removal=Removal.NOT_THERE,
-            message="They may knock again.",
-        )
+        return Acted(status="unblocked", user_id=rule.entity, removal=None, message="They may knock again.")
 
-    @router.post("/rescind_invite")
+    @router.post("/rescind_invite", responses=problems(403, 404, 413, 422))
     async def rescind_invite(person: Person) -> Acted:
         """Take back a person's open invite or waiting knock; kick them if they have joined."""
         done = await admin.moderation.rescind(_user(admin, person.user_id), person.reason or "", actor=ACTOR)
-        status = "rescinding" if done.removal is Removal.UNKNOWN else "rescinded"
+        status: ActedStatus = (
+            "rescinding" if done.removal in (Removal.UNKNOWN, Removal.REFUSED) else "rescinded"
+        )
         return Acted(
             status=status, user_id=done.user_id, removal=done.removal, message=MESSAGES[done.removal]
         )
@@ -103,7 +97,7 @@ def _add_held(router: APIRouter, admin: Admin) -> None:
         knocks = [KnockShape.of(knock) for knock in await admin.moderation.held()]
         return Knocks(knocks=knocks, count=len(knocks))
 
-    @router.post("/approve")
+    @router.post("/approve", responses=problems(404, 409, 413, 422))
     async def approve(choice: HeldChoice) -> KnockShape:
         """Admit a held knock; the invite goes out next."""
         knock_id = await _chosen(admin, choice)
@@ -111,7 +105,7 @@ def _add_held(router: APIRouter, admin: Admin) -> None:
             await admin.moderation.approve(knock_id, actor=ACTOR, reason=choice.reason or "")
         )
 
-    @router.post("/refuse")
+    @router.post("/refuse", responses=problems(404, 409, 413, 422))
     async def refuse(choice: HeldChoice) -> KnockShape:
         """Refuse a held knock. The person is told nothing."""
         knock_id = await _chosen(admin, choice)
@@ -128,17 +122,17 @@ def _add_listings(router: APIRouter, admin: Admin) -> None:
     @router.get("/pending_invites")
     async def pending_invites() -> PendingInvites:
         """People who are still to be invited, or who are deciding whether to join."""
-        knocks = [KnockShape.of(knock) for knock in await admin.store.knocks_in(PENDING)]
+        knocks = [KnockShape.of(knock) for knock in await admin.moderation.pending()]
         return PendingInvites(pending_invites=knocks, count=len(knocks))
 
-    @router.get("/room_members")
+    @router.get("/room_members", responses=problems(502))
     async def room_members() -> Members:
         """Who is in the room now, as the homeserver says."""
         joined = await admin.homeserver.joined_members(admin.doors.first.room_id)
         members = [MemberShape(user_id=user, display_name=_name(about)) for user, about in joined.items()]
         return Members(members=members, count=len(members))
 
-    @router.get("/room_state")
+    @router.get("/room_state", responses=problems(502))
     async def room_state() -> list[dict[str, Any]]:
         """The room's current state events, for debugging. Holds the room's address."""
         return await admin.homeserver.room_state(admin.doors.first.room_id)

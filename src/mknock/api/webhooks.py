@@ -10,7 +10,7 @@ answers 404 or 410 (Typeform switches a webhook off at once) or redirects
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -31,7 +31,6 @@ RECEIVED = "Thank you. If you are admitted, the invitation is in your Matrix app
 WAIT = "Too many requests from your network. Please try again later."
 LONGEST_WAIT = 10.0
 """Seconds; the most that ``Prefer: wait=N`` (RFC 7240, section 4.3) is granted."""
-_HTML_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 _RECEIVED_BODY = {"status": "received", "message": RECEIVED}
 
 
@@ -46,18 +45,18 @@ class Webhooks:
     outcomes: Outcomes
 
     async def invite_from_form(self, request: Request) -> Response:
+        post = FormPost(b"", request.headers, request.query_params)
         try:
-            return await self._receive(request)
+            post = replace(post, body=await read_body(request))
+            return await self._receive(request, post)
         except (InvalidMatrixID, Unreadable) as error:
-            return _not_understood(request, str(error))
+            return _not_understood(post, str(error))
         except KnockError as error:
-            return _refused(request, error)
+            return _refused(post, error)
         except ClientDisconnect:
             return Response(status_code=503)  # nobody is there to read it
 
-    async def _receive(self, request: Request) -> Response:
-        body = await read_body(request)
-        post = FormPost(body=body, headers=request.headers, query=request.query_params)
+    async def _receive(self, request: Request, post: FormPost) -> Response:
         trusted = self.gate.trusts(post)
         read = forms.read(post, self.doors.first.reading)
         address = None if trusted else self.visitors.address(request)
@@ -65,7 +64,7 @@ class Webhooks:
             read.submission, self.doors.first, address=address, trusted=trusted
         )
         if isinstance(result, AskedToWait):
-            return _wait(request, result.retry_after)
+            return _wait(post, result.retry_after)
         if read.html:
             return page("Received", RECEIVED)
         wait = _preferred_wait(request) if trusted else 0.0
@@ -90,26 +89,22 @@ def _preferred_wait(request: Request) -> float:
     return 0.0
 
 
-def _wants_page(request: Request) -> bool:
-    return request.headers.get("content-type", "").lower().startswith(_HTML_TYPES)
-
-
-def _not_understood(request: Request, problem: str) -> Response:
-    if _wants_page(request):
+def _not_understood(post: FormPost, problem: str) -> Response:
+    if forms.wants_page(post):
         return page("That did not work", f"{problem} Please go back and try again.")
     return JSONResponse({"status": "not_understood", "message": problem})
 
 
-def _wait(request: Request, seconds: float) -> Response:
+def _wait(post: FormPost, seconds: float) -> Response:
     headers = {"Retry-After": str(math.ceil(seconds))}
-    if _wants_page(request):
+    if forms.wants_page(post):
         return page("Please wait", WAIT, 429, headers)
     return JSONResponse({"error": WAIT}, 429, headers)
 
 
-def _refused(request: Request, error: KnockError) -> Response:
+def _refused(post: FormPost, error: KnockError) -> Response:
     status, headers = status_of(error), headers_for(error)
-    if _wants_page(request):
+    if forms.wants_page(post):
         return page("That did not work", f"{error}.", status, headers)
     return JSONResponse({"error": str(error)}, status, headers)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
+from secrets import token_bytes
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_SHIFTS = range(120, -1, -10)
 
 
 def new_id(now: float) -> str:
@@ -13,5 +15,18 @@ def new_id(now: float) -> str:
     ``now`` is in seconds since the epoch. Source: the ULID specification
     (github.com/ulid/spec), Crockford's base 32.
     """
-    number = (int(now * 1000) & (2**48 - 1)) << 80 | secrets.randbits(80)
-    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+    return _written(_number(now))
+
+
+def new_ids(now: float, count: int) -> list[str]:
+    """Return so many new ULIDs that sort in the order of the list."""
+    first = _number(now)
+    return [_written(first + place) for place in range(count)]
+
+
+def _number(now: float) -> int:
+    return (int(now * 1000) & (2**48 - 1)) << 80 | int.from_bytes(token_bytes(10))
+
+
+def _written(number: int) -> str:
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])

@@ -192,3 +192,28 @@ class Knock:
         if state is not self.state and state not in MOVES[self.state]:
             raise IllegalMove(self.id, self.state.value, state.value)
         return replace(self, state=state, updated_at=at, **changes)
+
+
+WITHDRAW_AFTER = 5.0
+"""Seconds after which a worker withdraws an invite that whoever asked for it could not withdraw at once."""
+IN_FLIGHT = 60.0
+"""Seconds after which an invite that was on its way has arrived, or never will."""
+
+
+def stopped(knock: Knock, *, at: float, reason: Reason, rule: str = "") -> Knock:
+    """Return the knock as it is once somebody wants it no more.
+
+    What waits ends at once. Where an invite was sent, or may be on its way, the
+    knock stays due, so that a worker takes the invite back whatever crashes.
+    """
+    match knock.state:
+        case S.HELD:
+            return knock.moved_to(S.REFUSED, at=at, reason=reason, rule=rule, due_at=None)
+        case S.ADMITTED:
+            state = S.REFUSED if reason is Reason.BLOCKED else S.RESCINDED
+            due_at = at + IN_FLIGHT if knock.fence else None
+            return knock.moved_to(state, at=at, reason=reason, rule=rule, due_at=due_at)
+        case S.INVITED:
+            return replace(knock, reason=reason, rule=rule, due_at=at + WITHDRAW_AFTER, updated_at=at)
+        case _:
+            return knock

@@ -20,7 +20,8 @@ from mknock.forms.text import file_name
 name = "plain"
 
 _DEEPEST = 4
-_EVENT_IDS = ("event_id", "eventId", "submission_id", "submissionId", "id")
+_EVENT_IDS = ("event_id", "eventId", "submission_id", "submissionId")
+"""Not a bare ``id``: it may as well be the form's, the same for everybody."""
 _ANSWERS = ("value", "answer")
 _TITLES = ("label", "title", "question", "name")
 _KEYS = ("key", "ref", "id", "name", "slug")

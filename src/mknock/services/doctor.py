@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from mknock.domain.doors import Door
-from mknock.domain.errors import HomeserverError, KnockError, Refused
+from mknock.domain.errors import HomeserverError, HomeserverUnavailable, KnockError, RateLimited, Refused
 from mknock.ports import Homeserver, Membership, Store
 from mknock.services.doors import Doors
 
@@ -40,9 +43,25 @@ def bad(what: str, says: str) -> Finding:
     return Finding(what, Verdict.BAD, says)
 
 
+NOT_IN_THE_ROOM = {
+    Membership.INVITE: "is invited but has not accepted: let it join",
+    Membership.BAN: "is banned from the room: lift the ban, invite it and let it join",
+    Membership.LEAVE: "has left the room, or was removed: invite it and let it join",
+}
+NEVER_THERE = "is not in the room, or NEW_ROOM_ID is wrong: compare the ID, invite it and let it join"
+TO_US = ', or run "mknock doctor"'
+"""What errors advise elsewhere."""
+MAKE_MODERATOR = "make it a moderator in the room's settings, under roles"
+FROM_OUTSIDE = "form platforms must reach Knock from outside"
+
+
 @dataclass(frozen=True, slots=True)
 class Doctor:
-    """Looks at everything Knock needs. Changes nothing but a test value in the store."""
+    """Looks at everything Knock needs, each part even if the one before is broken.
+
+    Opens the store; writes nothing but a test value, and the session if it has
+    to sign in to look. ``secrets`` are the names of those that the store may hold.
+    """
 
     store: Store
     homeserver: Homeserver
@@ -50,15 +69,18 @@ class Doctor:
     form_secrets: bool
     open_api: bool
     public_url: str | None
+    secrets: Sequence[str] = ()
 
     async def examine(self) -> list[Finding]:
-        findings = [await self._store()]
-        findings += await self._homeserver()
-        return [*findings, self._form(), self._api(), self._address()]
+        findings = [await self._store(), *await self._homeserver()]
+        return [*findings, self._form(), self._api(), address(self.public_url)]
 
     async def _store(self) -> Finding:
         try:
+            await self.store.open()
             await self.store.ping()
+            for name in self.secrets:
+                await self.store.secret(name)
         except KnockError as error:
             return bad("store", str(error))
         return good("store", "can be written, and what is written is on disk")
@@ -66,8 +88,8 @@ class Doctor:
     async def _homeserver(self) -> list[Finding]:
         try:
             account = await self.homeserver.whoami()
-        except HomeserverError as error:
-            return [bad("sign-in", str(error))]
+        except KnockError as error:  # the store's too: a session is kept there
+            return [bad("sign-in", f"{error}{_remedy(error)}".replace(TO_US, ""))]
         findings = [good("sign-in", f"Knock acts as {account}")]
         for door in self.doors:
             findings += await self._door(door, account)
@@ -76,29 +98,21 @@ class Doctor:
     async def _door(self, door: Door, account: str) -> list[Finding]:
         what = f"room of door {door.slug}"
         try:
-            member = await self.homeserver.member(door.room_id, account)
-            if member.membership is not Membership.JOIN:
-                return [bad(what, f"{account} is not in the room: invite it there and let it join")]
-            return [good(what, "Knock is in the room"), *await self._powers(door, account)]
-        except Refused:
-            return [
-                bad(
-                    what,
-                    f"{account} is not in the room, or NEW_ROOM_ID is wrong: invite it there and let it join",
-                )
-            ]
+            membership = (await self.homeserver.member(door.room_id, account)).membership
+            if membership is not Membership.JOIN:
+                return [bad(what, f"{account} {NOT_IN_THE_ROOM.get(membership, NEVER_THERE)}")]
+            return [good(what, f"{account} is in it"), *await self._powers(door, account)]
+        except Refused:  # only members may ask
+            return [bad(what, f"{account} {NEVER_THERE}")]
         except HomeserverError as error:
-            return [bad(what, f"could not be looked at: {error}")]
+            return [bad(what, f"could not be looked at: {error}{_remedy(error)}")]
 
     async def _powers(self, door: Door, account: str) -> list[Finding]:
         levels = await self.homeserver.power_levels(door.room_id)
         own = levels.of(account)
         return [
-            _power(f"may {verb} in {door.slug}", own, needed, whenever)
-            for verb, needed, whenever in (
-                ("invite", levels.invite, bad),
-                ("kick", levels.kick, odd),
-            )
+            _power(Verdict.BAD, f"may invite to {door.slug}", own, levels.invite),
+            _power(Verdict.ODD, f"may kick from {door.slug}", own, levels.kick),
         ]
 
     def _form(self) -> Finding:
@@ -115,21 +129,43 @@ class Doctor:
             return odd("admin endpoints", "are open to everybody: remove ALLOW_OPEN_API")
         return good("admin endpoints", "need the API key (mknock api-key)")
 
-    def _address(self) -> Finding:
-        if self.public_url is None:
-            return odd(
-                "public address",
-                "PUBLIC_URL is not set: form platforms must reach Knock from outside, which localhost is not",
-            )
-        if not self.public_url.startswith("https://"):
-            return odd(
-                "public address", f"{self.public_url} is not https: form tokens would travel in the open"
-            )
-        return good("public address", f"forms post to {self.public_url}/invite_from_form")
 
-
-def _power(what: str, own: float, needed: int, otherwise: object) -> Finding:
+def _power(otherwise: Verdict, what: str, own: float, needed: int) -> Finding:
     if own >= needed:
         return good(what, "yes")
-    says = f"no: Knock has power {own:g} and needs {needed}; raise it in the room's settings under roles"
-    return bad(what, says) if otherwise is bad else odd(what, says)
+    return Finding(what, otherwise, f"no: it has power {own:g} and needs {needed}; {MAKE_MODERATOR}")
+
+
+def _remedy(error: KnockError) -> str:
+    """What to do about an error that does not say so itself."""
+    match error:
+        case HomeserverUnavailable():
+            return ": check MATRIX_BASE_URL, and that the homeserver is up"
+        case RateLimited():
+            return ", then run this again"
+        case _:
+            return ""
+
+
+def address(public_url: str | None) -> Finding:
+    """What to say of PUBLIC_URL. Only looks at it: no address is called."""
+    what = "public address"
+    if public_url is None:
+        return odd(what, f"PUBLIC_URL is not set: {FROM_OUTSIDE}, under an address that begins with https://")
+    if _is_near(urlsplit(public_url).hostname or ""):
+        return odd(
+            what, f"{public_url} leads nowhere from outside: {FROM_OUTSIDE}; set PUBLIC_URL to a public name"
+        )
+    if not public_url.startswith("https://"):
+        return odd(
+            what, f"{public_url} is not https, so form tokens travel in the open: put a TLS proxy in front"
+        )
+    return good(what, f"forms post to {public_url}/invite_from_form")
+
+
+def _is_near(host: str) -> bool:
+    """Whether a host can be reached only from this machine or its network."""
+    try:
+        return not ip_address(host).is_global
+    except ValueError:
+        return "." not in host or host.endswith((".localhost", ".local", ".internal"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -16,16 +16,15 @@ from mknock.domain.errors import (
     TokenRefused,
 )
 from mknock.domain.ids import MatrixID
-from mknock.domain.knocks import Knock, KnockState, Reason
+from mknock.domain.knocks import Knock, KnockState, Reason, stopped
 from mknock.domain.rules import Rule, RuleKind
-from mknock.ports import Clock, Entry, Homeserver, Membership, Store
+from mknock.ports import Clock, Entry, Homeserver, Membership, PowerLevels, Store
 from mknock.services.doors import Doors
 
 S = KnockState
 
 SHOWN_REASON = "Removed by a moderator."
 """What the removed person sees. A moderator's own words are for moderators (D12)."""
-WITHDRAW_AFTER = 5.0
 
 
 class Removal(StrEnum):
@@ -117,19 +116,36 @@ class Moderation:
         Raises:
             NotAllowed: the bot itself, or somebody of at least its power.
             NotFound: there is no open knock, and they are in no room of ours.
+            HomeserverUnavailable: there is no open knock, and who is in the room cannot be seen.
         """
         await self._spare_equals(user)
         entry = Entry(at=self._clock(), actor=actor, action="rescind", detail=reason)
         knocks = await self._store.knocks_of(user.key, states=_IN_THE_ROOM | {S.HELD, S.ADMITTED})
-        marked = [await self._store.change(knock.id, _stopped(entry.at), entry) for knock in knocks]
+        marked = [await self._store.change(knock.id, _unwanted(entry.at), entry) for knock in knocks]
         removal = await self._remove(user, marked, entry)
         if removal is Removal.NOT_THERE and all(knock.state in _IN_THE_ROOM for knock in knocks):
             raise NotFound(f"{user} has no open invite and is not in the room")
+        if removal is Removal.UNKNOWN and not knocks:
+            message = (
+                f"the homeserver gave no answer, so nobody knows whether {user} is in the room: try again"
+            )
+            raise HomeserverUnavailable(message, everywhere=False)
         return Rescinded(str(user), removal, tuple(marked))
 
     async def held(self) -> list[Knock]:
         """Knocks that wait for a moderator, oldest first."""
-        return await self._store.knocks_in(frozenset({S.HELD}))
+        return await self._all(frozenset({S.HELD}))
+
+    async def pending(self) -> list[Knock]:
+        """Knocks of people who are still to be invited, or who have not answered yet, oldest first."""
+        return await self._all(frozenset({S.ADMITTED, S.INVITED}))
+
+    async def _all(self, states: frozenset[KnockState]) -> list[Knock]:
+        knocks = page = await self._store.knocks_in(states)
+        while page:
+            page = await self._store.knocks_in(states, after=page[-1].id)
+            knocks += page
+        return knocks
 
     async def approve(self, knock_id: str, *, actor: str, reason: str = "") -> Knock:
         """Admit a held knock: it is invited next, unless the block-list has the person by then.
@@ -188,32 +204,48 @@ class Moderation:
                 raise NotAllowed("that is Knock's own account")
             for door in self._doors:
                 levels = await self._homeserver.power_levels(door.room_id)
-                if levels.of(str(user)) >= levels.of(bot) > levels.users_default:
+                if _power_of(user, levels) >= levels.of(bot) > levels.users_default:
                     raise NotAllowed(f"{user} has as much power in the room as Knock: lower it first")
         except (HomeserverUnavailable, RateLimited, TokenRefused, Refused):
             return
 
     async def _remove(self, user: MatrixID, knocks: list[Knock], entry: Entry) -> Removal:
         """Remove somebody from the doors' rooms; tell the most important thing that happened."""
-        rooms = dict.fromkeys([*(knock.room_id for knock in knocks), *(door.room_id for door in self._doors)])
-        removals = {room_id: await self._remove_from(room_id, user) for room_id in rooms}
+        removals = {place: await self._remove_from(*place, entry) for place in self._places(user, knocks)}
         for knock in knocks:
-            removal = removals[knock.room_id]
+            removal = removals[knock.room_id, knock.user_id]
             if knock.state in _IN_THE_ROOM and removal in _DONE:
                 await self._store.change(knock.id, _taken_back(removal, entry.at), entry)
         return min(removals.values(), key=_WEIGHT.index)
 
-    async def _remove_from(self, room_id: str, user: MatrixID) -> Removal:
+    def _places(self, user: MatrixID, knocks: list[Knock]) -> Iterable[tuple[str, str]]:
+        """In which rooms, and under which spellings of their ID, somebody may be."""
+        known = [(knock.room_id, knock.user_id) for knock in knocks]
+        typed = [(door.room_id, name) for door in self._doors for name in (str(user), user.key)]
+        return dict.fromkeys(known + typed)
+
+    async def _remove_from(self, room_id: str, user_id: str, entry: Entry) -> Removal:
         try:
-            member = await self._homeserver.member(room_id, str(user))
+            member = await self._homeserver.member(room_id, user_id)
             removal = _REMOVALS.get(member.membership, Removal.NOT_THERE)
             if removal is not Removal.NOT_THERE:
-                await self._homeserver.kick(room_id, str(user), SHOWN_REASON)
+                await self._homeserver.kick(room_id, user_id, SHOWN_REASON)
+                before = member.membership.value
+                await self._store.write(
+                    replace(entry, action="remove", user_id=user_id, before=before, after="leave")
+                )
         except (HomeserverUnavailable, RateLimited, TokenRefused):
             return Removal.UNKNOWN
         except Refused:
             return Removal.REFUSED
         return removal
+
+
+def _power_of(user: MatrixID, levels: PowerLevels) -> float:
+    """The power of somebody, however their ID is spelt: rules do not look at case either."""
+    named = {*levels.users, *levels.creators}
+    same = [name for name in named if name.lower() == user.key] or [str(user)]
+    return max(levels.of(name) for name in same)
 
 
 def _held(knock: Knock, wanted: KnockState) -> Knock:
@@ -223,21 +255,8 @@ def _held(knock: Knock, wanted: KnockState) -> Knock:
     return knock
 
 
-def _stopped(now: float) -> Callable[[Knock], Knock]:
-    """End what waits at once; an open invite is left due, so that a worker withdraws it if we cannot."""
-
-    def how(knock: Knock) -> Knock:
-        match knock.state:
-            case S.HELD:
-                return knock.moved_to(S.REFUSED, at=now, reason=Reason.MODERATOR, due_at=None)
-            case S.ADMITTED:
-                return knock.moved_to(S.RESCINDED, at=now, reason=Reason.MODERATOR, due_at=None)
-            case S.INVITED:
-                return replace(knock, reason=Reason.MODERATOR, due_at=now + WITHDRAW_AFTER, updated_at=now)
-            case _:
-                return knock
-
-    return how
+def _unwanted(now: float) -> Callable[[Knock], Knock]:
+    return lambda knock: stopped(knock, at=now, reason=Reason.MODERATOR)
 
 
 def _taken_back(removal: Removal, now: float) -> Callable[[Knock], Knock]:

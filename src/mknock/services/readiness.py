@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
 from dataclasses import dataclass
 
 from mknock.domain.errors import HomeserverError, KnockError, StoreUnavailable
 from mknock.domain.ids import MatrixID
-from mknock.ports import Clock, Homeserver, Membership, Store
+from mknock.ports import Homeserver, Membership, Store
 from mknock.services.doors import Doors
 from mknock.telemetry import get_logger
 
 log = get_logger(__name__)
 
 UNKNOWN = "not known yet: Knock has just started"
+ACCOUNT = "account"
+"""The name under which the store keeps whom Knock acts as."""
+STORE_PATIENCE = 2.0
+"""Seconds after which a store that says nothing counts as away."""
 STORE_CHECK = 1.0
 """Seconds that an answer of the store is believed, so that asking often costs nothing."""
 
@@ -29,11 +33,16 @@ class Readiness:
     store: Store
     homeserver: Homeserver
     doors: Doors
-    clock: Clock
-    on_account: Callable[[str], None] = lambda _: None
     homeserver_problem: str = UNKNOWN
-    _store_problem: str = ""
-    _store_checked: float = 0.0
+    _account: str = ""
+    _looking: asyncio.Task[str] | None = None
+    _looked_at: float = 0.0
+
+    async def recall(self) -> None:
+        """Learn our server from the last time, so that it is known while the homeserver is away."""
+        self._account = await self.store.secret(ACCOUNT) or ""
+        if self._account:
+            self.doors.learn_server(MatrixID.of(self._account).server)
 
     async def tick(self, _: float) -> int:
         """Ask the homeserver who we are and whether we are in the room; learn our server."""
@@ -59,7 +68,9 @@ class Readiness:
     async def _look(self) -> str:
         account = await self.homeserver.whoami()
         self.doors.learn_server(MatrixID.of(account).server)
-        self.on_account(account)
+        if account != self._account:
+            await self.store.put_secret(ACCOUNT, account)
+            self._account = account
         for door in self.doors:
             member = await self.homeserver.member(door.room_id, account)
             if member.membership is not Membership.JOIN:
@@ -67,15 +78,22 @@ class Readiness:
         return ""
 
     async def _store_now(self) -> str:
-        now = self.clock()
-        if now - self._store_checked >= STORE_CHECK:
-            self._store_checked = now
-            try:
-                await self.store.ping()
-                self._store_problem = ""
-            except KnockError as error:
-                self._store_problem = str(error)
-        return self._store_problem
+        """What is wrong with the store. However many ask, it is looked at once, and nobody waits long."""
+        now = asyncio.get_running_loop().time()
+        if self._looking is None or (self._looking.done() and now - self._looked_at >= STORE_CHECK):
+            self._looked_at = now
+            self._looking = asyncio.create_task(self._look_at_store())
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._looking), STORE_PATIENCE)
+        except TimeoutError:
+            return "the store does not answer"
+
+    async def _look_at_store(self) -> str:
+        try:
+            await self.store.ping()
+        except KnockError as error:
+            return str(error)
+        return ""
 
 
 def _report(problem: str) -> None:

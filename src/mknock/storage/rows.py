@@ -21,8 +21,12 @@ RULE_COLUMNS = "key, kind, entity, reason, source, author, at"
 ENTRY_COLUMNS = "id, at, actor, action, door, knock_id, user_id, reason, rule, before, after, detail"
 
 
+_json = json.JSONEncoder(separators=(",", ":")).encode
+"""ASCII only: what databases cannot keep in a text (NUL, half a surrogate pair) is written as an escape."""
+
+
 def answers_text(answers: Sequence[Answer]) -> str:
-    return json.dumps([[a.label, a.value] for a in answers], ensure_ascii=False) if answers else "[]"
+    return _json([[a.label, a.value] for a in answers]) if answers else "[]"
 
 
 def knock_row(knock: Knock) -> tuple[Any, ...]:

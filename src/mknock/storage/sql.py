@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mknock.domain.knocks import KnockState
+from mknock.domain.knocks import OPEN, KnockState
 from mknock.storage.rows import ENTRY_COLUMNS, KNOCK_COLUMNS, RULE_COLUMNS
 
 
@@ -10,26 +10,35 @@ def _places(columns: str) -> str:
     return ", ".join(f"${number}" for number in range(1, columns.count(",") + 2))
 
 
-def in_states(states: frozenset[KnockState]) -> str:
+def _listed(states: frozenset[KnockState]) -> str:
     """The states as literals: only a literal lets a partial index serve the query."""
     return ", ".join(f"'{state.value}'" for state in sorted(states))
 
 
 ADD_KNOCK = f"INSERT INTO knocks ({KNOCK_COLUMNS}) VALUES ({_places(KNOCK_COLUMNS)})"  # noqa: S608
 KNOCK = f"SELECT {KNOCK_COLUMNS} FROM knocks WHERE id = $1"  # noqa: S608
+_OPEN = f"state IN ({_listed(OPEN)})"
+_PLACE = f"CASE WHEN {_OPEN} THEN 'open' ELSE id END"
+"""Both as in the migration, letter by letter, or their indexes are of no use. In capitals and figures, ids sort
+before 'open'."""
 HISTORY = f"""SELECT {KNOCK_COLUMNS} FROM knocks
- WHERE user_key = $1 AND room_id = $2 AND trapped = $3 ORDER BY id DESC LIMIT $4"""  # noqa: S608
+ WHERE user_key = $1 AND room_id = $2 AND trapped = $3 ORDER BY {_PLACE} DESC LIMIT $4"""  # noqa: S608
 OF_PERSON = f"SELECT {KNOCK_COLUMNS} FROM knocks WHERE user_key = $1 ORDER BY id DESC"  # noqa: S608
 
 
 def knocks_in(states: frozenset[KnockState]) -> str:
     """Knocks in these states, oldest first, from behind $1, at most $2."""
-    return f"""SELECT {KNOCK_COLUMNS} FROM knocks WHERE state IN ({in_states(states)}) AND id > $1
- ORDER BY id LIMIT $2"""  # noqa: S608
+    condition = f"state = {_listed(states)}" if len(states) == 1 else f"state IN ({_listed(states)})"
+    if len(states) > 1 and states <= OPEN:
+        condition = f"{_OPEN} AND {condition}"
+    return f"SELECT {KNOCK_COLUMNS} FROM knocks WHERE {condition} AND id > $1 ORDER BY id LIMIT $2"  # noqa: S608
 
 
-ELSEWHERE = """SELECT 1 FROM knocks WHERE user_key = $1 AND room_id <> $2 AND proven = 0
- AND state IN ('admitted', 'invited') LIMIT 1"""
+KNOWN = f"""SELECT (SELECT knock_id FROM events WHERE name = $3),
+ EXISTS (SELECT 1 FROM knocks WHERE user_key = $1 AND trapped = 0 AND {_PLACE} = 'open'
+ AND room_id <> $2 AND state <> 'held' AND proven = 0),
+ {RULE_COLUMNS} FROM (SELECT 1) AS always LEFT JOIN rules ON key = $1"""  # noqa: S608
+"""Besides the history: the knock of a delivery seen before, whether one is open elsewhere, and the rule."""
 REPEAT = "UPDATE knocks SET repeats = repeats + 1, seen_at = $2 WHERE id = $1"
 WRITE_KNOCK = """UPDATE knocks SET user_id = $3, state = $4, reason = $5, detail = $6, rule = $7, updated_at = $8,
  due_at = $9, attempts = $10, invited_at = $11, joined_at = $12, welcomed_at = $13, fence = $14, expires_at = $15
@@ -41,20 +50,21 @@ NEXT_DUE = "SELECT due_at FROM knocks WHERE due_at IS NOT NULL ORDER BY due_at L
 RENEW = "UPDATE knocks SET due_at = $3 WHERE id = $1 AND fence = $2 AND due_at IS NOT NULL"
 PUT_BACK = """UPDATE knocks SET due_at = $3, attempts = attempts + $4 WHERE id = $1 AND fence = $2
  AND due_at IS NOT NULL RETURNING id"""
-COUNTS = "SELECT state, count(*) FROM knocks WHERE state IN ('held', 'admitted', 'invited') GROUP BY state"
+COUNTS = f"SELECT state, count(*) FROM knocks WHERE {_OPEN} GROUP BY state"  # noqa: S608
 
-SEEN_EVENT = "SELECT knock_id FROM events WHERE name = $1"
 ADD_EVENT = (
     "INSERT INTO events (name, knock_id, expires_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING"
 )
 
-COUNT = """INSERT INTO counters AS c (name, slot, count, before, expires_at) VALUES ($1, $2, 1, 0, $3)
- ON CONFLICT (name) DO UPDATE SET
- before = CASE WHEN c.slot = excluded.slot THEN c.before WHEN c.slot = excluded.slot - 1 THEN c.count ELSE 0 END,
- count = CASE WHEN c.slot = excluded.slot THEN c.count + 1 ELSE 1 END,
- slot = excluded.slot, expires_at = excluded.expires_at
- RETURNING count, before"""
-BACKOFF = "SELECT level, until_at FROM backoffs WHERE sender = $1"
+COUNT = """INSERT INTO counters (expires_at, name, count) VALUES ($1, $2, 1)
+ ON CONFLICT (expires_at, name) DO UPDATE SET count = counters.count + 1"""
+COUNT_TWO = COUNT.replace("($1, $2, 1)", "($1, $2, 1), ($1, $3, 1)")
+_COUNT_OF = "(SELECT count FROM counters WHERE expires_at = {0} AND name = {1})"
+COUNTED = f"SELECT {_COUNT_OF.format('$1', '$3')}, {_COUNT_OF.format('$2', '$3')}"
+COUNTED_TWO = f"{COUNTED}, {_COUNT_OF.format('$1', '$4')}, {_COUNT_OF.format('$2', '$4')}"
+"""Counting and reading are two statements: RETURNING makes SQLite build a table on each call, and costs more."""
+UNCOUNT = "DELETE FROM counters WHERE name = $3 AND expires_at IN ($1, $2)"
+BACKOFF = "SELECT level, until_at FROM backoffs WHERE sender = $1 AND expires_at > $2"
 SET_BACKOFF = """INSERT INTO backoffs (sender, level, until_at, expires_at) VALUES ($1, $2, $3, $4)
  ON CONFLICT (sender) DO UPDATE SET level = excluded.level, until_at = excluded.until_at,
  expires_at = excluded.expires_at"""
@@ -68,7 +78,8 @@ DROP_RULE = f"DELETE FROM rules WHERE key = $1 RETURNING {RULE_COLUMNS}"  # noqa
 ADD_ENTRY = f"INSERT INTO ledger ({ENTRY_COLUMNS}) VALUES ({_places(ENTRY_COLUMNS)})"  # noqa: S608
 LEDGER = f"SELECT {ENTRY_COLUMNS} FROM ledger ORDER BY id DESC LIMIT $1"  # noqa: S608
 LEDGER_OF_KNOCK = f"SELECT {ENTRY_COLUMNS} FROM ledger WHERE knock_id = $2 ORDER BY id DESC LIMIT $1"  # noqa: S608
-LEDGER_OF_USER = f"SELECT {ENTRY_COLUMNS} FROM ledger WHERE user_id = $2 ORDER BY id DESC LIMIT $1"  # noqa: S608
+LEDGER_OF_USER = f"""SELECT {ENTRY_COLUMNS} FROM ledger WHERE knock_id IN (SELECT id FROM knocks WHERE user_key = $3)
+ OR knock_id = '' AND user_id = $2 ORDER BY id DESC LIMIT $1"""  # noqa: S608
 
 PACE = "SELECT free_at FROM paces WHERE name = $1"
 SET_PACE = """INSERT INTO paces (name, free_at) VALUES ($1, $2)
@@ -90,6 +101,12 @@ ADD_SECRET = """INSERT INTO secrets (name, value, expires_at) VALUES ($1, $2, $3
 DROP_SECRET = "DELETE FROM secrets WHERE name = $1"  # noqa: S105
 
 TIDY = tuple(
-    f"DELETE FROM {table} WHERE expires_at <= $1 RETURNING 1"  # noqa: S608
-    for table in ("counters", "backoffs", "events", "secrets")
+    f"""DELETE FROM {table} WHERE {key} IN
+ (SELECT {key} FROM {table} WHERE expires_at <= $1 LIMIT $2) RETURNING 1"""  # noqa: S608
+    for table, key in (
+        ("counters", "(expires_at, name)"),
+        ("backoffs", "sender"),
+        ("events", "name"),
+        ("secrets", "name"),
+    )
 )

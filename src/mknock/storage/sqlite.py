@@ -28,6 +28,11 @@ T = TypeVar("T")
 
 LOCK_WAIT = 10.0
 """Seconds to wait for another process's write lock."""
+TIDIED_AT_ONCE = 1000
+"""Rows of a kind that are forgotten in one transaction, so that nobody waits long behind it."""
+
+_PRAGMAS = ("synchronous = FULL", "cache_size = -16000", "wal_autocheckpoint = 4000")
+"""16 MB of pages in memory; the log goes into the file every 16 MB, so that busy pages are copied less often."""
 
 
 class SqliteStore:
@@ -56,12 +61,12 @@ class SqliteStore:
         except (sqlite3.Error, OSError) as error:
             message = f"the store {self._path.name} cannot be opened in DATA_DIR ({error}); make it writable"
             raise StoreUnavailable(message) from error
-        self._group = GroupCommit(self._writer)
+        self._group = GroupCommit(self._writer, lock_wait=LOCK_WAIT)
 
     async def close(self) -> None:
-        if self._group is not None:
-            await self._group.close()
-            self._group = None
+        group, self._group = self._group, None
+        if group is not None:
+            await group.close()
         for connection in (self._reader, self._writer):
             if connection is not None:
                 connection.close()
@@ -134,7 +139,7 @@ class SqliteStore:
         if knock_id:
             rows = self._read(sql.LEDGER_OF_KNOCK, limit, knock_id)
         elif user_id:
-            rows = self._read(sql.LEDGER_OF_USER, limit, user_id)
+            rows = self._read(sql.LEDGER_OF_USER, limit, user_id, user_id.lower())
         else:
             rows = self._read(sql.LEDGER, limit)
         return [entry_of(row) for row in rows]
@@ -173,18 +178,21 @@ class SqliteStore:
         await self._execute(sql.DROP_SECRET, name)
 
     async def tidy(self, now: float) -> int:
-        return await self._run(lambda: transactions.tidy(now))
+        gone = 0
+        while some := await self._run(lambda: transactions.tidy(now, TIDIED_AT_ONCE)):
+            gone += some
+        return gone
 
     async def counts(self) -> Mapping[KnockState, int]:
         return {KnockState(state): int(number) for state, number in self._read(sql.COUNTS)}
 
     # --- the driver
 
-    async def _run(self, steps: Callable[[], Steps[T]]) -> T:
-        """Run one transaction; when this returns, it is on disk."""
+    def _run(self, steps: Callable[[], Steps[T]]) -> asyncio.Future[T]:
+        """Run one transaction; once what is returned has been awaited, it is on disk."""
         if self._group is None:
             raise StoreUnavailable("the store is not open")
-        return await self._group.run(lambda connection: _walk(connection, steps()))
+        return self._group.run(lambda connection: _walk(connection, steps()))
 
     async def _execute(self, statement: str, *parameters: Any) -> None:
         await self._run(lambda: transactions.one(statement, *parameters))
@@ -199,13 +207,15 @@ class SqliteStore:
 
     def _connect(self) -> tuple[sqlite3.Connection, sqlite3.Connection]:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(self._path.with_suffix(".lock")):
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-            writer = _connection(self._path)
+        with _locked(self._path.with_suffix(".lock")), contextlib.ExitStack() as undo:
+            _private(self._path)
+            writer = undo.enter_context(contextlib.closing(_connection(self._path)))
             writer.execute("PRAGMA journal_mode = WAL")
             _migrate(writer)
-        reader = _connection(self._path)
-        reader.execute("PRAGMA query_only = ON")
+            writer.execute("PRAGMA busy_timeout = 0")  # from now on GroupCommit waits, beside the event loop
+            reader = undo.enter_context(contextlib.closing(_connection(self._path)))
+            reader.execute("PRAGMA query_only = ON")
+            undo.pop_all()
         return writer, reader
 
 
@@ -213,16 +223,17 @@ def _connection(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, timeout=LOCK_WAIT, isolation_level=None, check_same_thread=False, cached_statements=256
     )
-    connection.execute("PRAGMA synchronous = FULL")
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
     return connection
 
 
 def _walk(connection: sqlite3.Connection, steps: Steps[T]) -> T:
     """Run the steps of a transaction and return its result."""
-    rows: list[Row] | None = None
+    rows: list[Row] = None  # type: ignore[assignment]  # how a generator is started
     try:
         while True:
-            statement, parameters = next(steps) if rows is None else steps.send(rows)
+            statement, parameters = steps.send(rows)
             rows = connection.execute(_numbered(statement), parameters).fetchall()
     except StopIteration as end:
         result: T = end.value
@@ -238,9 +249,16 @@ def _numbered(statement: str) -> str:
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold a lock over all processes of this machine; it ends with the process, even by kill -9."""
+    _private(path)
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _private(path: Path) -> None:
+    """Make a file, if need be, that nobody else can read (promise 10); SQLite's own files take after it."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    path.chmod(0o600)
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

@@ -10,12 +10,11 @@ have effects of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, TypeVar
 
-from mknock.domain.chance import new_id
-from mknock.domain.doors import Limits
+from mknock.domain.chance import new_ids
 from mknock.domain.errors import NotFound
 from mknock.domain.knocks import OPEN, STATE_AFTER, Decision, Knock, KnockState, Reason
 from mknock.domain.rules import Rule
@@ -46,25 +45,31 @@ WITHDRAW_AFTER = 5.0
 
 
 def admit(attempt: Attempt, judge: Judge) -> Steps[Kept | AskedToWait]:
-    """Gather the facts, judge and keep. See ports.Store.admit."""
+    """Gather the facts, judge and keep. See ports.Store.admit.
+
+    From the first statement on, the same ones run whatever the decision
+    (promise 6); only a repeat has fewer.
+    """
     sender_count = 0.0
     if attempt.sender is not None:
         wait, sender_count = yield from _count_sender(attempt, attempt.sender)
         if wait:
             return AskedToWait(wait)
-    facts = yield from _facts(attempt, sender_count)
-    seen = yield from _seen(attempt)
-    before = seen or _repeated(attempt, facts)
+    person, event = attempt.user.key, _event_name(attempt)
+    known = yield from _known(attempt, person, event)
+    before = (yield from _seen(known.seen)) or _repeated(attempt, known)
     if before is not None:
-        yield sql.REPEAT, (before.id, attempt.at)
-        return Kept(replace(before, repeats=before.repeats + 1, seen_at=attempt.at), repeat=True)
-    facts = yield from _counted(attempt, facts)
-    decision = judge(attempt, facts)
-    knock = _knock(attempt, decision)
-    yield sql.ADD_KNOCK, knock_row(knock)
-    yield from _remember_event(attempt)
-    yield from write(_decided(attempt, knock, decision))
-    return Kept(knock)
+        return (yield from _repeat(attempt, before, event))
+    homeserver_count, door_count = yield from _count_new(attempt)
+    facts = Facts(
+        rule=known.rule,
+        history=known.history,
+        open_elsewhere=known.open_elsewhere,
+        sender_count=sender_count,
+        homeserver_count=homeserver_count,
+        door_count=door_count,
+    )
+    return (yield from _keep(attempt, person, event, judge(attempt, facts)))
 
 
 def _count_sender(attempt: Attempt, sender: str) -> Generator[Step, Rows, tuple[float, float]]:
@@ -73,57 +78,84 @@ def _count_sender(attempt: Attempt, sender: str) -> Generator[Step, Rows, tuple[
     Only anonymous senders wait, and only their own address is held against
     them: never the Matrix ID they name (promise 4).
     """
+    limits, at = attempt.door.limits, attempt.at
     level = 0
     if not attempt.trusted:
-        rows = yield sql.BACKOFF, (sender,)
+        rows = yield sql.BACKOFF, (sender, at)
         if rows:
             level, until = rows[0]
-            if until > attempt.at:
-                return until - attempt.at, 0.0
-    limits = attempt.door.limits
-    count = yield from _count(f"sender:{attempt.door.slug}:{sender}", limits, attempt.at)
+            if until > at:
+                return until - at, 0.0
+    slot, name = _slot(limits.window, at), f"sender:{attempt.door.slug}:{sender}"
+    yield sql.COUNT, (slot.expires_at, name)
+    rows = yield sql.COUNTED, (slot.expires_at, slot.earlier, name)
+    count = slot.estimate(*rows[0])
     if attempt.trusted or count <= limits.sender:
         return 0.0, count
     wait = min(limits.window * 2.0**level, limits.backoff_longest)
-    until = attempt.at + wait
-    yield sql.SET_BACKOFF, (sender, min(level + 1, 30), until, until + 2 * limits.backoff_longest)
+    yield sql.SET_BACKOFF, (sender, min(level + 1, 30), at + wait, at + wait + 2 * limits.backoff_longest)
+    # What was waited for is paid for: who comes back when told to must not be sent away again.
+    yield sql.UNCOUNT, (slot.expires_at, slot.earlier, name)
     return wait, count
 
 
-def _count(name: str, limits: Limits, at: float) -> Generator[Step, Rows, float]:
-    """Count one more in a sliding window; return the estimate for the last ``window`` seconds."""
-    slot = int(at // limits.window)
-    rows = yield sql.COUNT, (name, slot, (slot + 2) * limits.window)
-    count, before = rows[0]
-    into = at / limits.window - slot
-    return float(count) + float(before) * (1.0 - into)
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """The part of time in which something is counted: a window long, needed for one window more."""
+
+    expires_at: float
+    earlier: float
+    """When the slot before this one is forgotten; which names it."""
+    left: float
+    """How much of the slot before still is within the last ``window`` seconds, from 1 to 0."""
+
+    def estimate(self, count: int, before: int | None) -> float:
+        """The count of the last ``window`` seconds, as if the slot before had filled evenly."""
+        return count + (before or 0) * self.left
 
 
-def _facts(attempt: Attempt, sender_count: float) -> Generator[Step, Rows, Facts]:
-    room, key = attempt.door.room_id, attempt.user.key
-    trapped = int(bool(attempt.submission.trap))
-    rules = yield sql.RULE, (key,)
-    history = yield sql.HISTORY, (key, room, trapped, HISTORY)
-    elsewhere = yield sql.ELSEWHERE, (key, room)
-    return Facts(
-        rule=rule_of(rules[0]) if rules else None,
-        history=tuple(knock_of(row) for row in history),
-        open_elsewhere=bool(elsewhere),
-        sender_count=sender_count,
-    )
+def _slot(window: float, at: float) -> _Slot:
+    number, into = divmod(at, window)
+    return _Slot((number + 2) * window, (number + 1) * window, 1.0 - into / window)
 
 
-def _counted(attempt: Attempt, facts: Facts) -> Generator[Step, Rows, Facts]:
-    """Count a new knock at its homeserver and its door.
+def _count_new(attempt: Attempt) -> Generator[Step, Rows, tuple[float, float]]:
+    """Count a new knock at its homeserver and at its door; return both counts.
 
     What the honeypot caught is counted apart, so that a bot cannot fill the
     windows that hold people back.
     """
-    door, at = attempt.door, attempt.at
-    pool = "trap" if attempt.submission.trap else "door"
-    homeserver = yield from _count(f"{pool}:{door.slug}:at:{attempt.user.server}", door.limits, at)
-    total = yield from _count(f"{pool}:{door.slug}", door.limits, at)
-    return replace(facts, homeserver_count=homeserver, door_count=total)
+    slot = _slot(attempt.door.limits.window, attempt.at)
+    door = f"{'trap' if attempt.submission.trap else 'door'}:{attempt.door.slug}"
+    homeserver = f"{door}:at:{attempt.user.server}"
+    yield sql.COUNT_TWO, (slot.expires_at, homeserver, door)
+    rows = yield sql.COUNTED_TWO, (slot.expires_at, slot.earlier, homeserver, door)
+    at_homeserver, at_homeserver_before, at_door, at_door_before = rows[0]
+    return slot.estimate(at_homeserver, at_homeserver_before), slot.estimate(at_door, at_door_before)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is on record of a person at the moment they knock."""
+
+    seen: str | None
+    """The knock that this very delivery has led to before."""
+    open_elsewhere: bool
+    rule: Rule | None
+    history: tuple[Knock, ...]
+
+
+def _known(attempt: Attempt, person: str, event: str) -> Generator[Step, Rows, _Known]:
+    room, trapped = attempt.door.room_id, int(bool(attempt.submission.trap))
+    rows = yield sql.KNOWN, (person, room, event)
+    seen, elsewhere, *rule = rows[0]
+    history = yield sql.HISTORY, (person, room, trapped, HISTORY)
+    return _Known(
+        seen=seen,
+        open_elsewhere=bool(elsewhere),
+        rule=rule_of(rule) if rule[0] is not None else None,
+        history=tuple(map(knock_of, history)),
+    )
 
 
 def _event_name(attempt: Attempt) -> str:
@@ -135,36 +167,51 @@ def _event_name(attempt: Attempt) -> str:
     if not (attempt.trusted and attempt.submission.event_id):
         return ""
     parts = (attempt.door.slug, attempt.submission.platform, attempt.submission.event_id, attempt.user.key)
-    return sha256("\0".join(parts).encode()).hexdigest()
+    return sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:32]
 
 
-def _seen(attempt: Attempt) -> Generator[Step, Rows, Knock | None]:
-    rows = yield sql.SEEN_EVENT, (_event_name(attempt),)
-    if not rows:
+def _seen(knock_id: str | None) -> Generator[Step, Rows, Knock | None]:
+    if knock_id is None:
         return None
-    knocks = yield sql.KNOCK, (rows[0][0],)
-    return knock_of(knocks[0]) if knocks else None
+    rows = yield sql.KNOCK, (knock_id,)
+    return knock_of(rows[0]) if rows else None
 
 
-def _remember_event(attempt: Attempt) -> Generator[Step, Rows, None]:
-    name = _event_name(attempt)
-    if name:
-        yield sql.ADD_EVENT, (name, attempt.knock_id, attempt.at + EVENT_KEPT)
-
-
-def _repeated(attempt: Attempt, facts: Facts) -> Knock | None:
+def _repeated(attempt: Attempt, known: _Known) -> Knock | None:
     """The record on which this knock counts as a repeat, if there is one."""
-    if not facts.history:
+    if not known.history:
         return None
-    last = facts.history[0]
-    if last.state in OPEN:
-        return last
-    if last.reason is Reason.BLOCKED and facts.rule is None:
+    for knock in known.history:
+        if knock.state in OPEN:
+            return knock
+    last = known.history[0]
+    if last.reason is Reason.BLOCKED and known.rule is None:
         return None  # no longer blocked: a fresh start, whatever the cooldown
     return last if attempt.at - last.updated_at < attempt.door.cooldown else None
 
 
-def _knock(attempt: Attempt, decision: Decision) -> Knock:
+def _repeat(attempt: Attempt, before: Knock, event: str) -> Steps[Kept]:
+    """Count on the record there is."""
+    yield sql.REPEAT, (before.id, attempt.at)
+    yield from _remember(event, before.id, attempt.at)
+    return Kept(replace(before, repeats=before.repeats + 1, seen_at=attempt.at), repeat=True)
+
+
+def _keep(attempt: Attempt, person: str, event: str, decision: Decision) -> Steps[Kept]:
+    """Keep a new knock with the ledger line of its beginning, which bears its id."""
+    knock = _knock(attempt, person, decision)
+    yield sql.ADD_KNOCK, knock_row(knock)
+    yield from _remember(event, knock.id, attempt.at)
+    yield sql.ADD_ENTRY, entry_row(knock.id, _decided(attempt, knock, decision))
+    return Kept(knock)
+
+
+def _remember(event: str, knock_id: str, at: float) -> Generator[Step, Rows, None]:
+    if event:
+        yield sql.ADD_EVENT, (event, knock_id, at + EVENT_KEPT)
+
+
+def _knock(attempt: Attempt, person: str, decision: Decision) -> Knock:
     submission, at = attempt.submission, attempt.at
     state = STATE_AFTER[decision.outcome]
     return Knock(
@@ -172,7 +219,7 @@ def _knock(attempt: Attempt, decision: Decision) -> Knock:
         door=attempt.door.slug,
         room_id=attempt.door.room_id,
         user_id=str(attempt.user),
-        user_key=attempt.user.key,
+        user_key=person,
         state=state,
         reason=decision.reason,
         detail=decision.detail,
@@ -205,9 +252,10 @@ def _decided(attempt: Attempt, knock: Knock, decision: Decision) -> Entry:
 
 
 def write(*entries: Entry) -> Steps[None]:
-    """Write ledger lines."""
-    for entry in entries:
-        yield sql.ADD_ENTRY, entry_row(new_id(entry.at), entry)
+    """Write ledger lines that stay in this order."""
+    if entries:
+        for entry_id, entry in zip(new_ids(entries[0].at, len(entries)), entries, strict=True):
+            yield sql.ADD_ENTRY, entry_row(entry_id, entry)
 
 
 def claim(
@@ -306,33 +354,39 @@ def _changed(before: Knock, after: Knock, entry: Entry) -> Entry:
 
 def block(rule: Rule, entry: Entry) -> Steps[tuple[bool, list[Knock]]]:
     """Add a rule and refuse whoever waits; see ports.Store.block."""
+    lines, invited = [], []
     added = yield sql.ADD_RULE, rule_row(rule)
     if added:
-        yield from write(replace(entry, user_id=rule.entity, rule=rule.entity, after="blocked"))
+        lines.append(replace(entry, user_id=rule.entity, rule=rule.entity, after="blocked"))
     rows = yield sql.OF_PERSON, (rule.key,)
-    waiting = []
     for knock in map(knock_of, rows):
-        if knock.state in (KnockState.HELD, KnockState.ADMITTED):
-            yield from _refuse_blocked(knock, rule, entry)
-        elif knock.state is KnockState.INVITED:
-            yield _write_knock(knock, _to_withdraw(knock, rule, entry.at), fence=knock.fence + 1)
-            waiting.append(knock)
-    return bool(added), waiting
+        after = _stopped(knock, rule, entry.at)
+        if after is None:
+            continue
+        if knock.state is KnockState.INVITED:
+            invited.append(knock)
+        yield _write_knock(knock, after, fence=knock.fence + 1)
+        lines.append(_changed(knock, after, replace(entry, reason=Reason.BLOCKED.value, rule=rule.entity)))
+    yield from write(*lines)
+    return bool(added), invited
 
 
-def _to_withdraw(knock: Knock, rule: Rule, now: float) -> Knock:
-    """The same invited knock, for a worker to withdraw unless somebody does it before."""
-    return replace(
-        knock, reason=Reason.BLOCKED, rule=rule.entity, due_at=now + WITHDRAW_AFTER, updated_at=now
-    )
+def _stopped(knock: Knock, rule: Rule, now: float) -> Knock | None:
+    """The knock of somebody who is blocked now; None if nothing waits.
 
-
-def _refuse_blocked(knock: Knock, rule: Rule, entry: Entry) -> Steps[None]:
-    after = knock.moved_to(
-        KnockState.REFUSED, at=entry.at, reason=Reason.BLOCKED, rule=rule.entity, due_at=None
-    )
-    yield _write_knock(knock, after, fence=knock.fence + 1)
-    yield from write(_changed(knock, after, replace(entry, reason=Reason.BLOCKED.value, rule=rule.entity)))
+    One that is invited is left for a worker to withdraw, unless somebody does it before.
+    """
+    match knock.state:
+        case KnockState.HELD | KnockState.ADMITTED:
+            return knock.moved_to(
+                KnockState.REFUSED, at=now, reason=Reason.BLOCKED, rule=rule.entity, due_at=None
+            )
+        case KnockState.INVITED:
+            return replace(
+                knock, reason=Reason.BLOCKED, rule=rule.entity, due_at=now + WITHDRAW_AFTER, updated_at=now
+            )
+        case _:
+            return None
 
 
 def unblock(user_key: str, entry: Entry) -> Steps[Rule | None]:
@@ -379,10 +433,11 @@ def take_lease(name: str, holder: str, now: float, until: float) -> Steps[bool]:
     return bool(rows)
 
 
-def tidy(now: float) -> Steps[int]:
+def tidy(now: float, limit: int) -> Steps[int]:
+    """Forget what has run out, at most ``limit`` of each kind; return how much."""
     gone = 0
     for statement in sql.TIDY:
-        gone += len((yield statement, (now,)))
+        gone += len((yield statement, (now, limit)))
     return gone
 
 

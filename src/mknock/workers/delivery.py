@@ -70,8 +70,10 @@ class Delivery:
         """Give what is in work ``grace`` seconds, then let it go: its claims lapse and are taken again."""
         if self._working:
             await asyncio.wait(self._working, timeout=grace)
-        for task in list(self._working):
+        for task in self._working:
             task.cancel()
+        if self._working:  # not longer than the grace: whatever clings on ends with the process
+            await asyncio.wait(self._working, timeout=max(grace, 0.1))
 
     async def _work(self, knock: Knock) -> None:
         try:

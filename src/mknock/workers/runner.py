@@ -59,8 +59,10 @@ class Runner:
             except Exception:
                 log.exception("duty failed, will try again", duty=duty.name)
                 pause = AFTER_ERROR
+            # Not wait_for: until Python 3.12 it swallows a cancellation that meets the waking.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(duty.awake.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await duty.awake.wait()
 
     def _pause(self, duty: Duty) -> float:
         next_at = duty.next_at()

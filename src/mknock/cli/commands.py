@@ -1,0 +1,36 @@
+"""Every command there is. To add one, write its file and add it to COMMANDS."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from mknock import __version__
+from mknock.cli.api_key import api_key
+from mknock.cli.doctor import doctor
+from mknock.cli.held import approve, held, refuse
+from mknock.cli.login import login
+from mknock.cli.serve import serve
+
+COMMANDS: Final = (serve, doctor, login, api_key, held, approve, refuse)
+
+
+class InOrder(click.Group):
+    """Lists the commands in the order of COMMANDS instead of the alphabet's."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(self.commands)
+
+
+@click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mknock")
+def mknock() -> None:
+    """Knock lets people ask to join a private Matrix room.
+
+    Settings come from the environment and from .env, for every command alike.
+    """
+
+
+for command in COMMANDS:
+    mknock.add_command(command)

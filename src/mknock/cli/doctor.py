@@ -1,0 +1,59 @@
+"""``mknock doctor``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+import click
+
+from mknock.cli.running import with_parts
+from mknock.cli.terminal import plain, say, say_json
+from mknock.services.doctor import Doctor, Finding, Verdict
+from mknock.wiring import KEPT_SECRETS, Parts
+
+MARKS: Final = {
+    Verdict.GOOD: ("ok  ", "green"),
+    Verdict.ODD: ("warn", "yellow"),
+    Verdict.BAD: ("FAIL", "red"),
+}
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
+def doctor(as_json: bool) -> None:
+    """Look for what is wrong, and say how to mend it.
+
+    Ends with code 1 if a line says FAIL: then Knock cannot invite. A line
+    that says warn is for you to weigh. Signs in, if that is still to be done.
+    """
+    findings = with_parts(_examined, opened=False)
+    if as_json:
+        say_json([_facts(finding) for finding in findings])
+    else:
+        for finding in findings:
+            say(_line(finding))
+    if any(finding.verdict is Verdict.BAD for finding in findings):
+        sys.exit(1)
+
+
+async def _examined(parts: Parts) -> list[Finding]:
+    settings = parts.settings
+    return await Doctor(
+        parts.store,
+        parts.homeserver,
+        parts.doors,
+        form_secrets=settings.form_secrets,
+        open_api=settings.allow_open_api,
+        public_url=settings.public_url,
+        secrets=KEPT_SECRETS,
+    ).examine()
+
+
+def _facts(finding: Finding) -> dict[str, str]:
+    return {"what": finding.what, "verdict": finding.verdict.value, "says": finding.says}
+
+
+def _line(finding: Finding) -> str:
+    mark, colour = MARKS[finding.verdict]
+    return f"{click.style(mark, fg=colour)}  {finding.what}: {plain(finding.says)}"

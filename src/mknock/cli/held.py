@@ -1,0 +1,120 @@
+"""``mknock held``, ``approve`` and ``refuse``: deciding about knocks that wait."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+import click
+
+from mknock.api.shapes import KnockShape
+from mknock.cli.running import with_parts
+from mknock.cli.terminal import MARGIN, indented, moment, plain, say, say_json
+from mknock.domain.errors import HomeserverError, NotFound
+from mknock.domain.ids import MatrixID, parse_matrix_id
+from mknock.domain.knocks import Knock, KnockState
+from mknock.services.moderation import Moderation
+from mknock.wiring import Parts
+
+ACTOR: Final = "cli"
+HELD: Final = frozenset({KnockState.HELD})
+PAGE: Final = 500
+"""Knocks read from the store at once."""
+KNOCK_ID: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}", re.IGNORECASE)
+
+Decide = Callable[[Moderation, str], Awaitable[Knock]]
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list, with the fields of GET /held.")
+def held(as_json: bool) -> None:
+    """List the knocks that wait for a moderator, oldest first."""
+    knocks = with_parts(_all_held)
+    if as_json:
+        say_json([KnockShape.of(knock).model_dump(mode="json") for knock in knocks])
+        return
+    for knock in knocks:
+        say(_shown(knock))
+    if not knocks:
+        say("Nobody waits.")
+
+
+@click.command()
+@click.argument("who")
+@click.option("--reason", default="", help="Why, for the ledger.")
+def approve(who: str, reason: str) -> None:
+    """Admit a held knock; the invitation goes out next.
+
+    WHO is the knock's id or the person's Matrix ID, as "mknock held" shows
+    them.
+    """
+    knock = _decided(
+        who, lambda moderation, knock_id: moderation.approve(knock_id, actor=ACTOR, reason=reason)
+    )
+    say(f"{plain(knock.user_id)} is admitted and will be invited.")
+
+
+@click.command()
+@click.argument("who")
+@click.option("--reason", default="", help="Why, for the ledger; the person is told nothing.")
+def refuse(who: str, reason: str) -> None:
+    """Refuse a held knock. The person is told nothing.
+
+    WHO is the knock's id or the person's Matrix ID, as "mknock held" shows
+    them.
+    """
+    knock = _decided(
+        who, lambda moderation, knock_id: moderation.refuse(knock_id, actor=ACTOR, reason=reason)
+    )
+    say(f"{plain(knock.user_id)} is refused.")
+
+
+def _decided(who: str, decide: Decide) -> Knock:
+    async def work(parts: Parts) -> Knock:
+        # Nobody to wake: a running Knock sees within half a second what is due.
+        moderation = Moderation(parts.store, parts.homeserver, parts.doors, parts.clock, wake=lambda: None)
+        return await decide(moderation, await _knock_id(parts, moderation, who))
+
+    return with_parts(work)
+
+
+async def _all_held(parts: Parts) -> list[Knock]:
+    knocks: list[Knock] = []
+    while page := await parts.store.knocks_in(HELD, limit=PAGE, after=knocks[-1].id if knocks else ""):
+        knocks += page
+    return knocks
+
+
+async def _knock_id(parts: Parts, moderation: Moderation, who: str) -> str:
+    """The id of the knock that is meant.
+
+    Raises:
+        NotFound: there is none.
+        InvalidMatrixID: it is neither a knock's id nor a Matrix ID.
+    """
+    if KNOCK_ID.fullmatch(who):
+        if await parts.store.knock(who.upper()) is None:
+            raise NotFound(f"There is no knock {who}: see mknock held.")
+        return who.upper()
+    return (await moderation.held_of(await _person(parts, who))).id
+
+
+async def _person(parts: Parts, who: str) -> MatrixID:
+    """Read a Matrix ID; of a bare user name the server is DEFAULT_SERVER or, as for forms, Knock's own."""
+    if ":" not in who and parts.doors.first.reading.default_server is None:
+        with suppress(HomeserverError):  # then the whole ID is asked for
+            parts.doors.learn_server(MatrixID.of(await parts.homeserver.whoami()).server)
+    return parse_matrix_id(who, default_server=parts.doors.first.reading.default_server)
+
+
+def _shown(knock: Knock) -> str:
+    why = f"{knock.reason.value} ({plain(knock.detail)})" if knock.detail else knock.reason.value
+    lines = [
+        f"{knock.id}  {plain(knock.user_id)}",
+        f"{MARGIN}held since {moment(knock.updated_at)}: {why}",
+    ]
+    for answer in knock.answers:
+        lines += [f"{indented(answer.label)}:", indented(answer.value, 2)]
+    return "\n".join(lines)

@@ -1,0 +1,51 @@
+"""What every command does before and after its own work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from mknock.cli.terminal import complain
+from mknock.settings import Settings, load_settings
+from mknock.telemetry import configure_logging, keep_secret
+from mknock.wiring import Parts, parts_of
+
+T = TypeVar("T")
+
+
+def read_settings() -> Settings:
+    """Read the settings, say on standard error what is odd about them, and log only what matters.
+
+    Raises:
+        SettingsError: some are missing or wrong.
+    """
+    settings = load_settings(require_sign_in=False)
+    for secret in settings.secret_values():
+        keep_secret(secret)
+    configure_logging("DEBUG" if settings.log_level == "DEBUG" else "WARNING", "console")
+    for warning in settings.warnings:
+        complain(warning)
+    return settings
+
+
+def with_parts(
+    work: Callable[[Parts], Awaitable[T]], settings: Settings | None = None, *, opened: bool = True
+) -> T:
+    """Do the work with the parts of Knock, then close them. ``opened`` says whether it needs the store open.
+
+    Raises:
+        StoreUnavailable: the store cannot be opened.
+    """
+    chosen = settings or read_settings()
+
+    async def run() -> T:
+        parts = parts_of(chosen)
+        try:
+            if opened:
+                await parts.store.open()
+            return await work(parts)
+        finally:
+            await parts.close()
+
+    return asyncio.run(run())

@@ -1,0 +1,1 @@
+"""The whole API, over the real store and with a fake homeserver behind it."""

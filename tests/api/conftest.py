@@ -1,0 +1,30 @@
+"""A running Knock, and others with particular settings."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.api.running import Running, started
+
+Starting = Callable[..., contextlib.AbstractAsyncContextManager[Running]]
+
+
+@pytest.fixture
+async def knock(tmp_path: Path) -> AsyncIterator[Running]:
+    """Knock with the API key set, no form secret, and limits out of the way."""
+    async with started(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def starting(tmp_path: Path) -> Starting:
+    """Start Knock with particular settings: ``async with starting(form_token=…) as knock``."""
+
+    def start(**settings: Any) -> contextlib.AbstractAsyncContextManager[Running]:
+        return started(tmp_path, **settings)
+
+    return start
