@@ -150,6 +150,12 @@ class Store(Protocol):
         outcome the same statements run (promise 6).
         """
 
+    async def count_request(self, door: Door, sender: str, at: float) -> float:
+        """Count an anonymous request that makes no knock; return how many seconds its sender must wait (0.0: none)."""
+
+    async def must_wait(self, sender: str, now: float) -> float:
+        """How many seconds an anonymous sender still has to wait (0.0: none). Counts nothing."""
+
     async def claim(self, now: float, *, limit: int, lease: float, pace: Pace | None = None) -> Claimed:
         """Claim due knocks for ``lease`` seconds, oldest first, as many as pace and pauses allow."""
 

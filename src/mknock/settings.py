@@ -293,10 +293,10 @@ class Settings(BaseModel):
         60.0, description="Length of a window, seconds."
     )
     max_requests_per_homeserver: Count | None = Field(
-        None, description="Knocks from one homeserver in one window."
+        None, description="Knocks from one homeserver in one window; unset: the door's total."
     )
     max_requests_per_sender: Count | None = Field(
-        None, description="Requests from one network address in one window."
+        None, description="Requests from one network address in one window; unset: a third of the door's total."
     )
     trusted_proxies: Networks = Field((), description="Proxies whose X-Forwarded-For is believed.")
     knock_cooldown: Annotated[float, _seconds(0, YEAR)] = Field(
@@ -369,8 +369,11 @@ class Settings(BaseModel):
 
     @property
     def limit_per_sender(self) -> int:
-        """Requests of one network address in one window; follows the door's total unless set."""
-        return self.max_requests_per_sender or self.max_requests_per_window
+        """Requests of one network address in one window; a third of the door's total unless set.
+
+        So a single sender can never fill the door's window for everybody else.
+        """
+        return self.max_requests_per_sender or max(1, self.max_requests_per_window // 3)
 
     @property
     def form_secrets(self) -> bool:

@@ -112,7 +112,7 @@ def test_a_held_knock_is_shown_with_why_and_its_answers(run: Run, knocks: Knocks
     assert run("held").output == (
         f"{held.id}  @alice:knock.test\n"
         "    held since 2026-09-21 14:13 UTC: review\n"
-        "    Why?:\n"
+        "    Why?\n"
         "        I mend bikes.\n"
     )
 

@@ -208,7 +208,7 @@ def test_a_time_may_carry_its_unit(written: str, seconds: float) -> None:
 
 def test_the_narrower_windows_follow_the_total_of_the_door() -> None:
     settings = loaded(MAX_REQUESTS_PER_WINDOW="500")
-    assert (settings.limit_per_homeserver, settings.limit_per_sender) == (500, 500)
+    assert (settings.limit_per_homeserver, settings.limit_per_sender) == (500, 166)
 
 
 def test_a_narrower_window_that_is_set_counts() -> None:

@@ -123,9 +123,13 @@ def _answer(description: str, model: type[BaseModel], *examples: Json, headers: 
 
 
 def _problem(status: int, error: str) -> Json:
-    return _answer(
-        MEANINGS[status], Problem, {"error": error}, headers=_WAIT if status in (429, 503) else None
-    )
+    headers = _WAIT if status in (429, 503) else None
+    return _or_page(_answer(MEANINGS[status], Problem, {"error": error}, headers=headers))
+
+
+def _or_page(answer: Json) -> Json:
+    """The same for a plain HTML form, which gets a page."""
+    return {**answer, "content": {**answer["content"], "text/html": {"schema": {"type": "string"}}}}
 
 
 def _probe(name: str, summary: str, answers: Json) -> Json:
@@ -133,9 +137,6 @@ def _probe(name: str, summary: str, answers: Json) -> Json:
 
 
 _RUNS = {"200": _answer("The process answers.", Status, {"status": "running"})}
-
-_PAGE = {"text/html": {"schema": {"type": "string"}}}
-"""What is answered to a plain HTML form."""
 
 _KNOCK: Json = {
     "tags": ["form"],
@@ -171,15 +172,18 @@ _KNOCK: Json = {
         },
     },
     "responses": {
-        "200": _answer(
-            "Decided and on disk, whatever the decision; or nobody could be found in it, and the message says why.",
-            Received,
-            _RECEIVED,
-            {
-                "status": "not_understood",
-                "message": "That looks like an e-mail address; a Matrix ID looks like @alice:example.org.",
-            },
-            _RECEIVED | {"knock_id": "01JZX4T8M2V7Q9R3C5B6N8KDWE", "outcome": "invited", "reason": "invited"},
+        "200": _or_page(
+            _answer(
+                "Decided and on disk, whatever the decision; or nobody could be found in it, and the message says why.",
+                Received,
+                _RECEIVED,
+                {
+                    "status": "not_understood",
+                    "message": "That looks like an e-mail address; a Matrix ID looks like @alice:example.org.",
+                },
+                _RECEIVED
+                | {"knock_id": "01JZX4T8M2V7Q9R3C5B6N8KDWE", "outcome": "invited", "reason": "invited"},
+            )
         ),
         "401": _problem(
             401, "this form needs its secret: a valid signature, or FORM_TOKEN as ?token= or bearer"

@@ -28,11 +28,11 @@ class Visitors:
         self._trusted = tuple(trusted)
         self._warned = False
 
-    def address(self, request: Request) -> str | None:
-        """The visitor's address, or None when there is none (a unix socket)."""
+    def address(self, request: Request) -> str:
+        """The visitor's address; what comes through a unix socket counts as loopback."""
         hops = _hops(request)
         peer = _peer(request, hops)
-        if peer is None or not hops:
+        if not hops:
             return peer
         if not self._trusts(peer):
             self._warn_once()
@@ -75,7 +75,7 @@ def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else 0
 
 
-def _peer(request: Request, hops: Sequence[Hop]) -> str | None:
+def _peer(request: Request, hops: Sequence[Hop]) -> str:
     """The address at the other end of the connection.
 
     uvicorn believes X-Forwarded-For from 127.0.0.1 unless told otherwise, and
@@ -83,7 +83,7 @@ def _peer(request: Request, hops: Sequence[Hop]) -> str | None:
     TRUSTED_PROXIES alone, so such a peer is taken for what it was: loopback.
     """
     if request.client is None:
-        return None
+        return LOOPBACK  # a unix socket
     peer = (request.client.host, request.client.port)
     return LOOPBACK if _is_forwarded(peer, hops) else peer[0]
 

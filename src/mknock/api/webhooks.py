@@ -20,7 +20,7 @@ from mknock.api.access import FormGate
 from mknock.api.common import headers_for, read_body, status_of
 from mknock.api.pages import page
 from mknock.api.sender import Visitors
-from mknock.domain.errors import InvalidMatrixID, KnockError, Unreadable
+from mknock.domain.errors import InvalidMatrixID, KnockError, StoreUnavailable, Unreadable
 from mknock.forms.post import FormPost
 from mknock.ports import AskedToWait, Kept
 from mknock.services.admission import Admission
@@ -28,6 +28,7 @@ from mknock.services.doors import Doors
 from mknock.services.outcomes import Outcomes
 
 RECEIVED = "Thank you. If you are admitted, the invitation is in your Matrix app within moments."
+BUSY = "Knock cannot take forms right now, please try again in a little while"
 WAIT = "Too many requests from your network. Please try again later."
 LONGEST_WAIT = 10.0
 """Seconds; the most that ``Prefer: wait=N`` (RFC 7240, section 4.3) is granted."""
@@ -58,8 +59,12 @@ class Webhooks:
 
     async def _receive(self, request: Request, post: FormPost) -> Response:
         trusted = self.gate.trusts(post)
-        read = forms.read(post, self.doors.first.reading)
         address = None if trusted else self.visitors.address(request)
+        if wait := await self.admission.must_wait(address):
+            return _wait(post, wait)
+        read = await self._read(post, address)
+        if isinstance(read, AskedToWait):
+            return _wait(post, read.retry_after)
         result = await self.admission.submit(
             read.submission, self.doors.first, address=address, trusted=trusted
         )
@@ -67,10 +72,20 @@ class Webhooks:
             return _wait(post, result.retry_after)
         if read.html:
             return page("Received", RECEIVED)
-        wait = _preferred_wait(request) if trusted else 0.0
-        if wait and isinstance(result, Kept):
-            return await self._outcome(result, wait)
+        patience = _preferred_wait(request) if trusted else 0.0
+        if patience and isinstance(result, Kept):
+            return await self._outcome(result, patience)
         return JSONResponse(_RECEIVED_BODY)
+
+    async def _read(self, post: FormPost, address: str | None) -> forms.Read | AskedToWait:
+        """Read a form. One that cannot be read counts against its sender like any other."""
+        try:
+            return forms.read(post, self.doors.first.reading)
+        except Unreadable:
+            wait = await self.admission.count(self.doors.first, address)
+            if wait:
+                return AskedToWait(wait)
+            raise
 
     async def _outcome(self, kept: Kept, wait: float) -> Response:
         """Tell an authenticated sender what became of the knock, if it is known in time."""
@@ -104,9 +119,10 @@ def _wait(post: FormPost, seconds: float) -> Response:
 
 def _refused(post: FormPost, error: KnockError) -> Response:
     status, headers = status_of(error), headers_for(error)
+    sentence = BUSY if isinstance(error, StoreUnavailable) else str(error)
     if forms.wants_page(post):
-        return page("That did not work", f"{error}.", status, headers)
-    return JSONResponse({"error": str(error)}, status, headers)
+        return page("That did not work", f"{sentence}.", status, headers)
+    return JSONResponse({"error": sentence}, status, headers)
 
 
 async def wrong_method(_: Request) -> Response:

@@ -116,5 +116,5 @@ def _shown(knock: Knock) -> str:
         f"{MARGIN}held since {moment(knock.updated_at)}: {why}",
     ]
     for answer in knock.answers:
-        lines += [f"{indented(answer.label)}:", indented(answer.value, 2)]
+        lines += [indented(answer.label), indented(answer.value, 2)]
     return "\n".join(lines)

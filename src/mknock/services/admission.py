@@ -12,6 +12,7 @@ from mknock.checks import decide
 from mknock.domain.chance import new_id
 from mknock.domain.doors import Door
 from mknock.domain.errors import InvalidMatrixID
+from mknock.domain.ids import MatrixID
 from mknock.domain.knocks import KnockState, Submission
 from mknock.ports import AskedToWait, Attempt, Clock, Entry, Kept, Store
 
@@ -64,6 +65,20 @@ class Admission:
         self._wake = wake
         self._names = SenderNames(store)
 
+    async def must_wait(self, address: str | None) -> float:
+        """Seconds that an anonymous visitor still has to wait; asked before anything of a form is read."""
+        if address is None:
+            return 0.0
+        now = self._clock()
+        return await self._store.must_wait(await self._names.name(address, now), now)
+
+    async def count(self, door: Door, address: str | None) -> float:
+        """Count an anonymous request that made no knock; return the seconds that its visitor must wait now."""
+        if address is None:
+            return 0.0
+        now = self._clock()
+        return await self._store.count_request(door, await self._names.name(address, now), now)
+
     async def submit(
         self, submission: Submission, door: Door, *, address: str | None, trusted: bool
     ) -> Kept | AskedToWait | None:
@@ -77,37 +92,47 @@ class Admission:
             StoreUnavailable: nothing was kept.
         """
         if submission.user_id is None:
-            await self._note_unreadable(submission, door, trusted=trusted)
-            if submission.trap:
-                return None
-            raise InvalidMatrixID(submission.problem)
+            return await self._nobody(submission, door, address=address, trusted=trusted)
+        result = await self._admit(submission, submission.user_id, door, address=address, trusted=trusted)
+        if isinstance(result, Kept) and result.knock.state is KnockState.ADMITTED and not result.repeat:
+            self._wake()
+        return result
+
+    async def _admit(
+        self, submission: Submission, user: MatrixID, door: Door, *, address: str | None, trusted: bool
+    ) -> Kept | AskedToWait:
         now = self._clock()
         counted = submission.sender_address if trusted else address
         attempt = Attempt(
             knock_id=new_id(now),
             door=door,
-            user=submission.user_id,
+            user=user,
             submission=submission,
             at=now,
             sender=await self._names.name(counted, now) if counted else None,
             trusted=trusted,
         )
-        result = await self._store.admit(attempt, decide)
-        if isinstance(result, Kept) and result.knock.state is KnockState.ADMITTED and not result.repeat:
-            self._wake()
-        return result
+        return await self._store.admit(attempt, decide)
 
-    async def _note_unreadable(self, submission: Submission, door: Door, *, trusted: bool) -> None:
-        """Tell the owner that somebody could not be understood, if a platform vouches for the delivery."""
-        if not trusted:
-            return
-        await self._store.write(
-            Entry(
-                at=self._clock(),
-                actor=f"form:{submission.platform}",
-                action="could not read",
-                door=door.slug,
-                reason="honeypot" if submission.trap else "no_matrix_id",
-                detail=submission.problem,
-            )
-        )
+    async def _nobody(
+        self, submission: Submission, door: Door, *, address: str | None, trusted: bool
+    ) -> AskedToWait | None:
+        """A form that names nobody: count it, or if a platform vouches for it tell the owner."""
+        if trusted:
+            await self._store.write(_unreadable(submission, door, self._clock()))
+        elif wait := await self.count(door, address):
+            return AskedToWait(wait)
+        if submission.trap:
+            return None
+        raise InvalidMatrixID(submission.problem)
+
+
+def _unreadable(submission: Submission, door: Door, now: float) -> Entry:
+    return Entry(
+        at=now,
+        actor=f"form:{submission.platform}",
+        action="could not read",
+        door=door.slug,
+        reason="honeypot" if submission.trap else "no_matrix_id",
+        detail=submission.problem,
+    )

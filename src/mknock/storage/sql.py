@@ -48,7 +48,7 @@ CLAIM = f"""UPDATE knocks SET due_at = $2, fence = fence + 1 WHERE id IN
  RETURNING {KNOCK_COLUMNS}"""  # noqa: S608
 NEXT_DUE = "SELECT due_at FROM knocks WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1"
 RENEW = "UPDATE knocks SET due_at = $3 WHERE id = $1 AND fence = $2 AND due_at IS NOT NULL"
-PUT_BACK = """UPDATE knocks SET due_at = $3, attempts = attempts + $4 WHERE id = $1 AND fence = $2
+PUT_BACK = """UPDATE knocks SET due_at = $3, attempts = attempts + $4, fence = fence + 1 WHERE id = $1 AND fence = $2
  AND due_at IS NOT NULL RETURNING id"""
 COUNTS = f"SELECT state, count(*) FROM knocks WHERE {_OPEN} GROUP BY state"  # noqa: S608
 
@@ -101,10 +101,10 @@ ADD_SECRET = """INSERT INTO secrets (name, value, expires_at) VALUES ($1, $2, $3
 DROP_SECRET = "DELETE FROM secrets WHERE name = $1"  # noqa: S105
 
 TIDY = tuple(
-    f"""DELETE FROM {table} WHERE {key} IN
+    f"""DELETE FROM {table} WHERE ({key}) IN
  (SELECT {key} FROM {table} WHERE expires_at <= $1 LIMIT $2) RETURNING 1"""  # noqa: S608
     for table, key in (
-        ("counters", "(expires_at, name)"),
+        ("counters", "expires_at, name"),
         ("backoffs", "sender"),
         ("events", "name"),
         ("secrets", "name"),

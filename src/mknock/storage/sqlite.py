@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mknock.domain.doors import Door
 from mknock.domain.errors import StoreUnavailable
 from mknock.domain.knocks import Knock, KnockState
 from mknock.domain.rules import Rule
@@ -80,6 +81,13 @@ class SqliteStore:
 
     async def admit(self, attempt: Attempt, judge: Judge) -> Kept | AskedToWait:
         return await self._run(lambda: transactions.admit(attempt, judge))
+
+    async def count_request(self, door: Door, sender: str, at: float) -> float:
+        return await self._run(lambda: transactions.count_request(door, sender, at))
+
+    async def must_wait(self, sender: str, now: float) -> float:
+        rows = self._read(sql.BACKOFF, sender, now)
+        return max(0.0, float(rows[0][1]) - now) if rows else 0.0
 
     async def claim(self, now: float, *, limit: int, lease: float, pace: Pace | None = None) -> Claimed:
         return await self._run(lambda: transactions.claim(now, limit, lease, pace))

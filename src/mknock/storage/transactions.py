@@ -15,8 +15,9 @@ from hashlib import sha256
 from typing import Any, TypeVar
 
 from mknock.domain.chance import new_ids
+from mknock.domain.doors import Door
 from mknock.domain.errors import NotFound
-from mknock.domain.knocks import OPEN, STATE_AFTER, Decision, Knock, KnockState, Reason
+from mknock.domain.knocks import OPEN, STATE_AFTER, Decision, Knock, KnockState, Reason, stopped
 from mknock.domain.rules import Rule
 from mknock.ports import (
     HISTORY,
@@ -40,9 +41,6 @@ Steps = Generator[Step, Rows, T]
 EVENT_KEPT = 90 * 86400.0
 """Seconds that a delivery's event id is remembered; the longest retry of a known platform is 31 hours."""
 
-WITHDRAW_AFTER = 5.0
-"""Seconds after which a worker withdraws an invite that whoever asked for it could not withdraw at once."""
-
 
 def admit(attempt: Attempt, judge: Judge) -> Steps[Kept | AskedToWait]:
     """Gather the facts, judge and keep. See ports.Store.admit.
@@ -52,7 +50,9 @@ def admit(attempt: Attempt, judge: Judge) -> Steps[Kept | AskedToWait]:
     """
     sender_count = 0.0
     if attempt.sender is not None:
-        wait, sender_count = yield from _count_sender(attempt, attempt.sender)
+        wait, sender_count = yield from _count_sender(
+            attempt.door, attempt.sender, attempt.at, trusted=attempt.trusted
+        )
         if wait:
             return AskedToWait(wait)
     person, event = attempt.user.key, _event_name(attempt)
@@ -72,25 +72,33 @@ def admit(attempt: Attempt, judge: Judge) -> Steps[Kept | AskedToWait]:
     return (yield from _keep(attempt, person, event, judge(attempt, facts)))
 
 
-def _count_sender(attempt: Attempt, sender: str) -> Generator[Step, Rows, tuple[float, float]]:
+def count_request(door: Door, sender: str, at: float) -> Steps[float]:
+    """Count a request that made no knock; see ports.Store.count_request."""
+    wait, _ = yield from _count_sender(door, sender, at, trusted=False)
+    return wait
+
+
+def _count_sender(
+    door: Door, sender: str, at: float, *, trusted: bool
+) -> Generator[Step, Rows, tuple[float, float]]:
     """Count a request of this sender; return how long it must wait (0.0: not at all) and its count.
 
     Only anonymous senders wait, and only their own address is held against
     them: never the Matrix ID they name (promise 4).
     """
-    limits, at = attempt.door.limits, attempt.at
+    limits = door.limits
     level = 0
-    if not attempt.trusted:
+    if not trusted:
         rows = yield sql.BACKOFF, (sender, at)
         if rows:
             level, until = rows[0]
             if until > at:
                 return until - at, 0.0
-    slot, name = _slot(limits.window, at), f"sender:{attempt.door.slug}:{sender}"
+    slot, name = _slot(limits.window, at), f"sender:{door.slug}:{sender}"
     yield sql.COUNT, (slot.expires_at, name)
     rows = yield sql.COUNTED, (slot.expires_at, slot.earlier, name)
     count = slot.estimate(*rows[0])
-    if attempt.trusted or count <= limits.sender:
+    if trusted or count <= limits.sender:
         return 0.0, count
     wait = min(limits.window * 2.0**level, limits.backoff_longest)
     yield sql.SET_BACKOFF, (sender, min(level + 1, 30), at + wait, at + wait + 2 * limits.backoff_longest)
@@ -187,6 +195,8 @@ def _repeated(attempt: Attempt, known: _Known) -> Knock | None:
     last = known.history[0]
     if last.reason is Reason.BLOCKED and known.rule is None:
         return None  # no longer blocked: a fresh start, whatever the cooldown
+    if last.state is KnockState.FAILED and last.user_id != str(attempt.user):
+        return None  # a slip of the keyboard, mended
     return last if attempt.at - last.updated_at < attempt.door.cooldown else None
 
 
@@ -360,8 +370,8 @@ def block(rule: Rule, entry: Entry) -> Steps[tuple[bool, list[Knock]]]:
         lines.append(replace(entry, user_id=rule.entity, rule=rule.entity, after="blocked"))
     rows = yield sql.OF_PERSON, (rule.key,)
     for knock in map(knock_of, rows):
-        after = _stopped(knock, rule, entry.at)
-        if after is None:
+        after = stopped(knock, at=entry.at, reason=Reason.BLOCKED, rule=rule.entity)
+        if after == knock:
             continue
         if knock.state is KnockState.INVITED:
             invited.append(knock)
@@ -371,31 +381,23 @@ def block(rule: Rule, entry: Entry) -> Steps[tuple[bool, list[Knock]]]:
     return bool(added), invited
 
 
-def _stopped(knock: Knock, rule: Rule, now: float) -> Knock | None:
-    """The knock of somebody who is blocked now; None if nothing waits.
-
-    One that is invited is left for a worker to withdraw, unless somebody does it before.
-    """
-    match knock.state:
-        case KnockState.HELD | KnockState.ADMITTED:
-            return knock.moved_to(
-                KnockState.REFUSED, at=now, reason=Reason.BLOCKED, rule=rule.entity, due_at=None
-            )
-        case KnockState.INVITED:
-            return replace(
-                knock, reason=Reason.BLOCKED, rule=rule.entity, due_at=now + WITHDRAW_AFTER, updated_at=now
-            )
-        case _:
-            return None
-
-
 def unblock(user_key: str, entry: Entry) -> Steps[Rule | None]:
     rows = yield sql.DROP_RULE, (user_key,)
     if not rows:
         return None
     rule = rule_of(rows[0])
+    yield from _keep_invited(user_key, entry)
     yield from write(replace(entry, user_id=rule.entity, rule=rule.entity, before="blocked"))
     return rule
+
+
+def _keep_invited(user_key: str, entry: Entry) -> Steps[None]:
+    """Let the open invites of somebody who is no longer blocked be, if they are not withdrawn yet."""
+    rows = yield sql.OF_PERSON, (user_key,)
+    for knock in map(knock_of, rows):
+        if knock.state is KnockState.INVITED and knock.reason is Reason.BLOCKED:
+            after = replace(knock, reason=Reason.INVITED, rule="", due_at=None, updated_at=entry.at)
+            yield _write_knock(knock, after, fence=knock.fence + 1)
 
 
 def import_rules(rules: Sequence[Rule], entry: Entry) -> Steps[int]:
