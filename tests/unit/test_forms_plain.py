@@ -67,7 +67,10 @@ def test_the_event_id_is_taken_from_the_top(key: str) -> None:
     assert submitted({key: "e1"}).event_id == "e1"
 
 
-@pytest.mark.parametrize("data", [{"id": "form-1"}, {"eventId": 7}, {"eventId": ""}, {"eventId": None}, {"data": {"eventId": "e1"}}])
+@pytest.mark.parametrize(
+    "data",
+    [{"id": "form-1"}, {"eventId": 7}, {"eventId": ""}, {"eventId": None}, {"data": {"eventId": "e1"}}],
+)
 def test_nothing_else_is_an_event_id(data: Any) -> None:
     assert submitted(data).event_id == ""
 
