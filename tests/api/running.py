@@ -135,7 +135,7 @@ class Running:
     def look(self, method: str, path: str, response: httpx2.Response) -> None:
         if path != ROOM_STATE or response.is_error:
             seen = f"{response.headers} {response.text}"
-            assert not [secret for secret in self.secrets if secret in seen], "a secret is in the answer"
+            assert not [secret for secret in self.secrets if secret in seen], f"a secret is told by {path}"
         self._compare(method, path.partition("?")[0], response)
 
     def _compare(self, method: str, path: str, response: httpx2.Response) -> None:

@@ -9,11 +9,13 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from tests.kit.processes import ROOT, _environment, wait_until
+
+pytestmark = pytest.mark.xdist_group("demo")
 
 PATIENCE = 90.0
 """Seconds; the demonstration takes about six, and a multiple of that on a busy machine."""
@@ -50,20 +52,28 @@ class Demo:
         async with asyncio.timeout(PATIENCE):
             return await self.process.wait()
 
-    def processes(self) -> list[str]:
-        """Command lines of what runs in the folder, or was told of it."""
-        return [line for folder, line in _running() if str(self.folder) in folder + line]
+    def processes(self) -> dict[int, str]:
+        """The command lines of what runs in the folder, or was told of it, by process id."""
+        return {pid: line for pid, line in running().items() if str(self.folder) in _cwd(pid) + line}
 
     def left_behind(self) -> list[str]:
-        return [*self.processes(), *(path.name for path in self.folder.iterdir())]
+        return [*self.processes().values(), *(path.name for path in self.folder.iterdir())]
 
 
-def _running() -> Iterator[tuple[str, str]]:
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if line and int(process.name) != os.getpid():
-                yield str((process / "cwd").readlink()), line
+def running() -> dict[int, str]:
+    return {int(path.name): _command_line(path) for path in Path("/proc").glob("[0-9]*")}
+
+
+def _command_line(process: Path) -> str:
+    with contextlib.suppress(OSError):
+        return (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return ""
+
+
+def _cwd(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return str(Path(f"/proc/{pid}/cwd").readlink())
+    return ""
 
 
 @contextlib.asynccontextmanager
@@ -202,24 +212,8 @@ async def test_a_port_that_is_none_is_one_sentence(tmp_path: Path) -> None:
 async def test_a_knock_that_dies_is_a_failure_with_its_log(tmp_path: Path) -> None:
     async with started(tmp_path) as demo:
         await demo.shows("Ctrl-C ends it")
-        (knock,) = [pid for pid in _pids() if "mknock serve" in _line(pid) and str(demo.folder) in _cwd(pid)]
+        (knock,) = [pid for pid, line in demo.processes().items() if "mknock serve" in line]
         os.kill(knock, signal.SIGTERM)
 
         assert (await demo.ended(), demo.left_behind()) == (1, [])
         assert "Knock has ended by itself\nThe end of Knock's log:\n" in demo.shown
-
-
-def _pids() -> list[int]:
-    return [int(path.name) for path in Path("/proc").glob("[0-9]*")]
-
-
-def _line(pid: int) -> str:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    return ""
-
-
-def _cwd(pid: int) -> str:
-    with contextlib.suppress(OSError):
-        return str(Path(f"/proc/{pid}/cwd").readlink())
-    return ""

@@ -260,7 +260,6 @@ OUTAGES = [
     Answer(502, "<html>Bad Gateway</html>"),
     Answer(429, {"errcode": "M_LIMIT_EXCEEDED", "error": "Too Many Requests"}, {"retry-after": "1"}),
     Answer(403, {"errcode": "M_FORBIDDEN", "error": "no"}),
-    Answer(404, "not found"),
 ]
 
 
@@ -385,17 +384,36 @@ async def test_while_the_code_is_awaited_sigterm_ends_knock(stage: Stage, beeper
         assert time.monotonic() - began < 2
 
 
-async def test_a_beeper_that_never_answers_blocks_neither_health_nor_the_end(stage: Stage) -> None:
+@contextlib.asynccontextmanager
+async def a_beeper_that_never_answers() -> AsyncIterator[tuple[dict[str, str], asyncio.Event]]:
+    """What to set to use it, and when it was asked."""
     asked = asyncio.Event()
     async with await asyncio.start_server(lambda *_: asked.set(), "127.0.0.1", 0) as silent:
         url = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
-        with stage.start(BEEPER_API_BASE=url, BEEPER_LOGIN_EMAIL=EMAIL) as server:
+        yield {"BEEPER_API_BASE": url, "BEEPER_LOGIN_EMAIL": EMAIL}, asked
+
+
+async def test_a_beeper_that_never_answers_blocks_neither_health_nor_the_end(stage: Stage) -> None:
+    async with a_beeper_that_never_answers() as (env, asked):
+        with stage.start(**env) as server:
             await server.wait_ready()
             await asyncio.wait_for(asked.wait(), 20)
             healthy, began = await status(server, "/healthz"), time.monotonic()
             server.terminate()
 
             assert (healthy, time.monotonic() - began < 2) == (200, True)
+
+
+async def test_after_an_end_in_the_middle_of_a_login_the_next_start_need_not_wait(
+    stage: Stage, beeper: Beeper
+) -> None:
+    async with a_beeper_that_never_answers() as (env, asked):
+        with stage.start(**env) as server:
+            await server.wait_ready()
+            await asyncio.wait_for(asked.wait(), 20)
+            server.terminate()
+    with stage.start(**beeper.env):
+        assert await wait_until(lambda: beeper.emails, 10)
 
 
 @pytest.mark.promise(1)
@@ -444,7 +462,7 @@ async def test_the_right_code_after_a_wrong_one_signs_in(stage: Stage, beeper: B
 async def test_a_429_that_no_waiting_cures_is_not_repeated(stage: Stage) -> None:
     async with beeper_for(stage, outdated=True) as beeper:
         await a_code_is_asked_for(stage, beeper)
-        with stage.start("--workers", "4", **beeper.env, BEEPER_LOGIN_CODE=CODE) as server:
+        with stage.start(**beeper.env, BEEPER_LOGIN_CODE=CODE) as server:
             await wait_until(lambda: "Beeper says that Knock is out of date" in server.output, 20)
             await asyncio.sleep(4)
 

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import html
 import json
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -194,7 +195,7 @@ def curl(method: str, path: str, operation: Json, shapes: Json) -> str:
         words.append('-H "Authorization: Bearer $API_KEY"')
     if body := operation.get("requestBody"):
         example = json.dumps(_example(body, shapes), ensure_ascii=False)
-        words.append(f"-H 'Content-Type: application/json' -d '{example}'")
+        words.append(f"-H 'Content-Type: application/json' -d {shlex.quote(example)}")
     elif method != "GET":
         words.append(f"-X {method}")
     return " ".join([*words, f'"$KNOCK{path}"'])

@@ -9,7 +9,7 @@ import click
 import uvicorn
 
 from mknock.settings import load_settings
-from mknock.telemetry import configure_logging
+from mknock.telemetry import configure_logging, keep_secret
 from mknock.wiring import can_start
 
 
@@ -23,6 +23,8 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     It serves even while the homeserver is away, and ends on Ctrl-C or SIGTERM.
     """
     settings = load_settings(require_sign_in=False)
+    for secret in settings.secret_values():
+        keep_secret(secret)
     configure_logging(settings.log_level, settings.log_format)
     asyncio.run(can_start(settings))  # here, so that what is wrong is said once and not by every process
     try:

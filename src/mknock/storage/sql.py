@@ -28,17 +28,28 @@ OF_PERSON = f"SELECT {KNOCK_COLUMNS} FROM knocks WHERE user_key = $1 ORDER BY id
 
 def knocks_in(states: frozenset[KnockState]) -> str:
     """Knocks in these states, oldest first, from behind $1, at most $2."""
-    condition = f"state = {_listed(states)}" if len(states) == 1 else f"state IN ({_listed(states)})"
-    if len(states) > 1 and states <= OPEN:
+    condition = f"state IN ({_listed(states)}) AND id > $1"
+    if states <= OPEN:
         condition = f"{_OPEN} AND {condition}"
-    return f"SELECT {KNOCK_COLUMNS} FROM knocks WHERE {condition} AND id > $1 ORDER BY id LIMIT $2"  # noqa: S608
+    return f"SELECT {KNOCK_COLUMNS} FROM knocks WHERE {condition} ORDER BY id LIMIT $2"  # noqa: S608
 
 
+def _counts_of(name: str) -> str:
+    """Two columns: the count of the slot that is forgotten at $4, and of the slot before, forgotten at $5."""
+    return ", ".join(
+        f"(SELECT count FROM counters WHERE expires_at = {slot} AND name = {name})"  # noqa: S608
+        for slot in ("$4", "$5")
+    )
+
+
+SENDER = f"""SELECT level, until_at, {_counts_of("$3")}
+ FROM (SELECT 1) AS always LEFT JOIN backoffs ON sender = $1 AND expires_at > $2"""  # noqa: S608
 KNOWN = f"""SELECT (SELECT knock_id FROM events WHERE name = $3),
  EXISTS (SELECT 1 FROM knocks WHERE user_key = $1 AND trapped = 0 AND {_PLACE} = 'open'
- AND room_id <> $2 AND state <> 'held' AND proven = 0),
- {RULE_COLUMNS} FROM (SELECT 1) AS always LEFT JOIN rules ON key = $1"""  # noqa: S608
-"""Besides the history: the knock of a delivery seen before, whether one is open elsewhere, and the rule."""
+ AND room_id <> $2 AND state <> 'held' AND proven = 0), {_counts_of("$6")}, {_counts_of("$7")}, {RULE_COLUMNS}
+ FROM (SELECT 1) AS always LEFT JOIN rules ON key = $1"""  # noqa: S608
+"""Besides the history: the knock of a delivery seen before, whether one is open elsewhere, the counts of the
+homeserver and of the door, and the rule."""
 REPEAT = "UPDATE knocks SET repeats = repeats + 1, seen_at = $2 WHERE id = $1"
 WRITE_KNOCK = """UPDATE knocks SET user_id = $3, state = $4, reason = $5, detail = $6, rule = $7, updated_at = $8,
  due_at = $9, attempts = $10, invited_at = $11, joined_at = $12, welcomed_at = $13, fence = $14, expires_at = $15
@@ -59,10 +70,7 @@ ADD_EVENT = (
 COUNT = """INSERT INTO counters (expires_at, name, count) VALUES ($1, $2, 1)
  ON CONFLICT (expires_at, name) DO UPDATE SET count = counters.count + 1"""
 COUNT_TWO = COUNT.replace("($1, $2, 1)", "($1, $2, 1), ($1, $3, 1)")
-_COUNT_OF = "(SELECT count FROM counters WHERE expires_at = {0} AND name = {1})"
-COUNTED = f"SELECT {_COUNT_OF.format('$1', '$3')}, {_COUNT_OF.format('$2', '$3')}"
-COUNTED_TWO = f"{COUNTED}, {_COUNT_OF.format('$1', '$4')}, {_COUNT_OF.format('$2', '$4')}"
-"""Counting and reading are two statements: RETURNING makes SQLite build a table on each call, and costs more."""
+"""What is counted was read before: RETURNING makes SQLite build a table on each call, and costs more than both."""
 UNCOUNT = "DELETE FROM counters WHERE name = $3 AND expires_at IN ($1, $2)"
 BACKOFF = "SELECT level, until_at FROM backoffs WHERE sender = $1 AND expires_at > $2"
 SET_BACKOFF = """INSERT INTO backoffs (sender, level, until_at, expires_at) VALUES ($1, $2, $3, $4)

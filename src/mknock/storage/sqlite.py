@@ -58,11 +58,12 @@ class SqliteStore:
             StoreUnavailable: the file or its folder cannot be written.
         """
         try:
-            self._writer, self._reader = await asyncio.to_thread(self._connect)
+            writer, self._reader = await asyncio.to_thread(self._connect)
         except (sqlite3.Error, OSError) as error:
             message = f"the store {self._path.name} cannot be opened in DATA_DIR ({error}); make it writable"
             raise StoreUnavailable(message) from error
-        self._group = GroupCommit(self._writer, lock_wait=LOCK_WAIT)
+        self._writer = writer
+        self._group = GroupCommit(writer, lock_wait=LOCK_WAIT)
 
     async def close(self) -> None:
         group, self._group = self._group, None

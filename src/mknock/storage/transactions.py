@@ -45,8 +45,9 @@ EVENT_KEPT = 90 * 86400.0
 def admit(attempt: Attempt, judge: Judge) -> Steps[Kept | AskedToWait]:
     """Gather the facts, judge and keep. See ports.Store.admit.
 
-    From the first statement on, the same ones run whatever the decision
-    (promise 6); only a repeat has fewer.
+    The same statements run whatever the decision (promise 6); a repeat has
+    fewer. Counts are read before they are written, so a back-end lets no
+    two admissions at one door run at the same time.
     """
     sender_count = 0.0
     if attempt.sender is not None:
@@ -56,18 +57,19 @@ def admit(attempt: Attempt, judge: Judge) -> Steps[Kept | AskedToWait]:
         if wait:
             return AskedToWait(wait)
     person, event = attempt.user.key, _event_name(attempt)
-    known = yield from _known(attempt, person, event)
+    slot, counters = _slot(attempt.door.limits.window, attempt.at), _counters(attempt)
+    known = yield from _known(attempt, person, event, slot, counters)
     before = (yield from _seen(known.seen)) or _repeated(attempt, known)
     if before is not None:
         return (yield from _repeat(attempt, before, event))
-    homeserver_count, door_count = yield from _count_new(attempt)
+    yield sql.COUNT_TWO, (slot.expires_at, *counters)
     facts = Facts(
         rule=known.rule,
         history=known.history,
         open_elsewhere=known.open_elsewhere,
         sender_count=sender_count,
-        homeserver_count=homeserver_count,
-        door_count=door_count,
+        homeserver_count=known.homeserver_count,
+        door_count=known.door_count,
     )
     return (yield from _keep(attempt, person, event, judge(attempt, facts)))
 
@@ -87,19 +89,16 @@ def _count_sender(
     them: never the Matrix ID they name (promise 4).
     """
     limits = door.limits
-    level = 0
-    if not trusted:
-        rows = yield sql.BACKOFF, (sender, at)
-        if rows:
-            level, until = rows[0]
-            if until > at:
-                return until - at, 0.0
     slot, name = _slot(limits.window, at), f"sender:{door.slug}:{sender}"
+    rows = yield sql.SENDER, (sender, at, name, slot.expires_at, slot.earlier)
+    level, until, earlier_requests, before = rows[0]
+    if not trusted and until is not None and until > at:
+        return until - at, 0.0
     yield sql.COUNT, (slot.expires_at, name)
-    rows = yield sql.COUNTED, (slot.expires_at, slot.earlier, name)
-    count = slot.estimate(*rows[0])
+    count = slot.estimate(earlier_requests, before)
     if trusted or count <= limits.sender:
         return 0.0, count
+    level = level or 0
     wait = min(limits.window * 2.0**level, limits.backoff_longest)
     yield sql.SET_BACKOFF, (sender, min(level + 1, 30), at + wait, at + wait + 2 * limits.backoff_longest)
     # What was waited for is paid for: who comes back when told to must not be sent away again.
@@ -117,9 +116,9 @@ class _Slot:
     left: float
     """How much of the slot before still is within the last ``window`` seconds, from 1 to 0."""
 
-    def estimate(self, count: int, before: int | None) -> float:
-        """The count of the last ``window`` seconds, as if the slot before had filled evenly."""
-        return count + (before or 0) * self.left
+    def estimate(self, count: int | None, before: int | None) -> float:
+        """The count of the last ``window`` seconds with one more, as if the slot before had filled evenly."""
+        return (count or 0) + 1 + (before or 0) * self.left
 
 
 def _slot(window: float, at: float) -> _Slot:
@@ -127,19 +126,14 @@ def _slot(window: float, at: float) -> _Slot:
     return _Slot((number + 2) * window, (number + 1) * window, 1.0 - into / window)
 
 
-def _count_new(attempt: Attempt) -> Generator[Step, Rows, tuple[float, float]]:
-    """Count a new knock at its homeserver and at its door; return both counts.
+def _counters(attempt: Attempt) -> tuple[str, str]:
+    """Where a new knock is counted: the names of its homeserver's counter and of its door's.
 
     What the honeypot caught is counted apart, so that a bot cannot fill the
     windows that hold people back.
     """
-    slot = _slot(attempt.door.limits.window, attempt.at)
     door = f"{'trap' if attempt.submission.trap else 'door'}:{attempt.door.slug}"
-    homeserver = f"{door}:at:{attempt.user.server}"
-    yield sql.COUNT_TWO, (slot.expires_at, homeserver, door)
-    rows = yield sql.COUNTED_TWO, (slot.expires_at, slot.earlier, homeserver, door)
-    at_homeserver, at_homeserver_before, at_door, at_door_before = rows[0]
-    return slot.estimate(at_homeserver, at_homeserver_before), slot.estimate(at_door, at_door_before)
+    return f"{door}:at:{attempt.user.server}", door
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,18 +143,24 @@ class _Known:
     seen: str | None
     """The knock that this very delivery has led to before."""
     open_elsewhere: bool
+    homeserver_count: float
+    door_count: float
     rule: Rule | None
     history: tuple[Knock, ...]
 
 
-def _known(attempt: Attempt, person: str, event: str) -> Generator[Step, Rows, _Known]:
+def _known(
+    attempt: Attempt, person: str, event: str, slot: _Slot, counters: tuple[str, str]
+) -> Generator[Step, Rows, _Known]:
     room, trapped = attempt.door.room_id, int(bool(attempt.submission.trap))
-    rows = yield sql.KNOWN, (person, room, event)
-    seen, elsewhere, *rule = rows[0]
+    rows = yield sql.KNOWN, (person, room, event, slot.expires_at, slot.earlier, *counters)
+    seen, elsewhere, at_homeserver, at_homeserver_before, at_door, at_door_before, *rule = rows[0]
     history = yield sql.HISTORY, (person, room, trapped, HISTORY)
     return _Known(
         seen=seen,
         open_elsewhere=bool(elsewhere),
+        homeserver_count=slot.estimate(at_homeserver, at_homeserver_before),
+        door_count=slot.estimate(at_door, at_door_before),
         rule=rule_of(rule) if rule[0] is not None else None,
         history=tuple(map(knock_of, history)),
     )
