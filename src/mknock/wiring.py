@@ -368,7 +368,7 @@ def _set_patience(handler: Any) -> None:
     Unless it was told a time it waits for ever, so a client that does not
     read its answer could keep the process from ending.
     """
-    config = getattr(getattr(handler, "__self__", None), "config", None)
+    config: Any = getattr(getattr(handler, "__self__", None), "config", None)
     if getattr(config, "timeout_graceful_shutdown", 0) is None:
         config.timeout_graceful_shutdown = CLOSING
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.api.running import Running, started
-
-Starting = Callable[..., contextlib.AbstractAsyncContextManager[Running]]
+from tests.api.running import Running, Starting, started
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.routing import iter_route_contexts
-from tests.api.conftest import Starting
-from tests.api.running import API_KEY, BEARER, FORM_TOKEN, Running
+from tests.api.running import API_KEY, BEARER, FORM_TOKEN, Running, Starting
 
 from mknock.api.application import FORM_PATH
 from mknock.settings import Settings

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.api.conftest import Starting
-from tests.api.running import BEARER, Json, Running
+from tests.api.running import BEARER, Json, Running, Starting
 
 from mknock.domain.chance import new_id
 from mknock.domain.ids import MatrixID

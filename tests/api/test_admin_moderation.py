@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.api.conftest import Starting
-from tests.api.running import BEARER, Json, Running
+from tests.api.running import BEARER, Json, Running, Starting
 from tests.kit.homeserver import UNREACHABLE_SERVER
 from tests.kit.processes import wait_until
 
@@ -98,6 +97,17 @@ async def test_every_step_of_blocking_is_in_the_ledger(knock: Running) -> None:
     await knock.admin("POST", "/block_user", {"user_id": EVE, "reason": "spam"})
     steps = {(line.actor, line.action, line.after) for line in await ledger_of(knock, EVE)}
     assert steps >= {("api", "block", "blocked"), ("api", "block", "rescinded")}
+
+
+async def test_nobody_is_blocked_but_who_was_named(knock: Running) -> None:
+    bystanders = [(await knock.joined(name)).user_id for name in ("u10", "u11", "u77")]
+    await knock.admin("POST", "/block_user", {"user_id": "@u99:knock.test"})
+    assert [knock.membership(user) for user in bystanders] == ["join"] * 3
+
+
+async def test_a_name_like_the_bots_is_not_the_bot(knock: Running) -> None:
+    await knock.admin("POST", "/block_user", {"user_id": "@bat:knock.test"})
+    assert knock.membership(knock.bot.user_id) == "join"
 
 
 # --- unblocking ----------------------------------------------------------------------------------
@@ -331,6 +341,15 @@ async def test_a_wrong_type_is_told_in_a_sentence(
 ) -> None:
     answer = await knock.admin("POST", verb, body)
     assert (answer.status_code, answer.json()) == (422, {"error": sentence})
+
+
+@of_every_verb
+@pytest.mark.parametrize(
+    "typed", ["garbage of all sorts", "@:knock.test", "!room:knock.test", "#room:knock.test", "@a@b@c"]
+)
+async def test_garbage_is_nobody(knock: Running, verb: str, typed: str) -> None:
+    answer = await knock.admin("POST", verb, {"user_id": typed})
+    assert (answer.status_code, await blocklist(knock)) == (422, [])
 
 
 @of_every_verb

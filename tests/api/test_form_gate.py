@@ -10,8 +10,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.api.conftest import Starting
-from tests.api.running import API_KEY, FORM, FORM_TOKEN, SIGNING_SECRET, Running
+from tests.api.running import API_KEY, FORM, FORM_TOKEN, SIGNING_SECRET, Running, Starting
 
 from mknock.domain.knocks import KnockState
 

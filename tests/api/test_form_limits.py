@@ -9,8 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.api.conftest import Starting
-from tests.api.running import FORM, FORM_TOKEN, Running
+from tests.api.running import FORM, FORM_TOKEN, Running, Starting
 
 from mknock.api.common import BODY_LIMIT
 from mknock.domain.knocks import KnockState, Reason

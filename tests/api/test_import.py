@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.api.conftest import Starting
-from tests.api.running import Running
+from tests.api.running import Running, Starting
 from tests.kit.processes import wait_until
 
 from mknock.domain.knocks import KnockState

@@ -26,7 +26,7 @@ def references(part: object) -> Iterator[str]:
 
 @pytest.fixture
 def schema(knock: Running) -> Json:
-    return knock.described.openapi()
+    return knock.schema()
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ async def test_the_page_is_the_same_for_everybody(knock: Running, page: str) -> 
 
 
 def examples(knock: Running) -> Iterator[tuple[str, str, str]]:
-    schema = knock.described.openapi()
+    schema = knock.schema()
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
             yield method.upper(), path, curl(method.upper(), path, operation, schema["components"]["schemas"])

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
-from tests.api.conftest import Starting
-from tests.api.running import FORM, Running
+from tests.api.running import FORM, Running, Starting
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from mknock.api.sender import Visitors

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,9 @@ def attempt(
     return Attempt(new_id(at), through, user, submission, at, trusted=trusted, **more)
 
 
-def anonymous(who: MatrixID | str | None = None, at: float = NOW, *, sender: str = "home", **more: Any) -> Attempt:
+def anonymous(
+    who: MatrixID | str | None = None, at: float = NOW, *, sender: str = "home", **more: Any
+) -> Attempt:
     """Somebody knocks without anybody who vouches for them, from a network address."""
     return attempt(who, at, sender=sender, trusted=False, **more)
 
@@ -134,7 +136,7 @@ REFUSE = judged(Outcome.REFUSE, Reason.WAVE)
 class Listening:
     """A judge that remembers the facts it was told."""
 
-    heard: Facts = Facts()
+    heard: Facts = field(default_factory=Facts)
 
     def __call__(self, knocking: Attempt, facts: Facts) -> Decision:
         self.heard = facts
@@ -170,10 +172,3 @@ async def ended(store: Store, who: str, state: KnockState, at: float = NOW, **ch
     knock = await knocked(store, who, at)
     await store.change(knock.id, moved(KnockState.INVITED, at, invited_at=at), entry("invite", at))
     return await store.change(knock.id, moved(state, at, **changes), entry("end", at))
-
-
-async def unchanged(reading: Callable[[], Awaitable[Any]], acting: Callable[[], Awaitable[Any]]) -> bool:
-    """Whether what is read stays the same while something is done."""
-    before = await reading()
-    await acting()
-    return bool(before == await reading())

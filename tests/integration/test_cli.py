@@ -193,7 +193,7 @@ async def test_serve_listens_where_the_settings_say(tmp_path: Path) -> None:
     with Server([*command("serve")], port=port, directory=tmp_path, env=env) as server:
         await server.wait_ready()
 
-        assert server.output.count("Started server process") == 2
+        assert await wait_until(lambda: server.output.count("Started server process") == 2)
 
 
 async def test_an_option_of_serve_comes_before_the_setting(tmp_path: Path) -> None:

@@ -214,6 +214,22 @@ async def test_work_goes_on_at_once_when_readiness_sees_the_homeserver_again(sho
     assert shop.memberships(people) == {"invite"}
 
 
+@pytest.mark.parametrize(
+    ("fault", "pause"), [({"down": True}, "homeserver"), ({"status": 401}, "owner")], ids=str
+)
+async def test_a_pause_that_was_lifted_too_early_is_made_again(
+    shop: Workshop, fault: dict[str, Any], pause: str
+) -> None:
+    await shop.knocks(shop.people(3))
+    shop.fake.fail(**fault)
+    await shop.work_for(40)
+    await shop.store.resume(pause)
+    before = len(shop.fake.calls)
+    await asyncio.wait_for(shop.work(), 10)
+
+    assert 0 < len(shop.fake.calls) - before <= 10
+
+
 async def test_an_outage_is_told_to_whoever_looks_after_readiness(shop: Workshop) -> None:
     told: list[float] = []
     process = Invitations(

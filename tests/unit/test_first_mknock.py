@@ -364,7 +364,7 @@ async def test_the_log_names_the_lines_that_were_left_out(
 ) -> None:
     knock.write("blocked_users.txt", "@eve:a.example\nnonsense\n" + "x\n" * 30)
     await knock.start(nothing)
-    assert "lines 2, 3, 4," in said()[1]
+    assert "but for 31 of its lines (2, 3, 4," in said()[1]
 
 
 @pytest.mark.promise(10)

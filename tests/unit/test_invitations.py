@@ -245,6 +245,14 @@ async def test_a_bot_that_may_invite_again_goes_on(shop: Workshop) -> None:
     assert (await shop.record(knock.id)).state is S.INVITED
 
 
+async def test_the_owner_is_told_once_a_minute(shop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.set_power(0)
+    await shop.knocks(shop.people(10))
+    await shop.work()
+
+    assert capsys.readouterr().out.count("knocks wait for the owner") == 1
+
+
 async def test_a_bot_that_may_not_invite_does_not_hammer(shop: Workshop) -> None:
     shop.set_power(0)
     await shop.knocks(shop.people(40))

@@ -252,10 +252,10 @@ def _rule(blocked: BlockedUser, now: float) -> Rule:
 def _say_left_out(path: Path, kind: str, numbers: Sequence[int], then: str) -> None:
     if not numbers:
         return
-    shown = ", ".join(map(str, numbers[:MOST_NUMBERS]))
-    more = f" and {len(numbers) - MOST_NUMBERS} more" if len(numbers) > MOST_NUMBERS else ""
+    shown = ", ".join(map(str, numbers[:MOST_NUMBERS])) + (", …" if len(numbers) > MOST_NUMBERS else "")
     log.warning(
-        f"{kind} {shown}{more} of {path.name} hold no Matrix ID that can be read and were left out; {then}"
+        f"{path.name} was imported but for {len(numbers)} of its {kind} ({shown}), "
+        f"in which no Matrix ID can be read; {then}"
     )
 
 

@@ -85,6 +85,7 @@ class Invitations:
         self._on_outage = on_outage
         self._outages = 0
         self._out_until = 0.0
+        self._owner_until = 0.0
 
     async def deliver(self, claim: Knock) -> None:
         """Bring one claimed knock to its end, or give it back to be tried later.
@@ -267,9 +268,11 @@ class Invitations:
         return Ending(None, detail=str(error), due_at=now + error.retry_after, tried=False)
 
     async def _needs_owner(self, message: str) -> Ending:
-        log.error("knocks wait for the owner", why=message)
         now = self._clock()
-        await self._store.pause("owner", now + OWNER_PAUSE)
+        if now >= self._owner_until:
+            log.error("knocks wait for the owner", why=message)
+            self._owner_until = now + OWNER_PAUSE
+        await self._store.pause("owner", self._owner_until)
         # Due at once, so that it goes on as soon as readiness sees it mended and ends the pause.
         return Ending(None, detail=message, due_at=now, tried=False)
 
@@ -280,9 +283,9 @@ class Invitations:
         if now >= self._out_until:  # the first to notice; whoever was on the way with it waits as long
             self._out_until = now + min(self._retry.wait(min(self._outages, 4)), LONGEST_OUTAGE)
             self._outages += 1
-            await self._store.pause("homeserver", self._out_until)
             self._on_outage()
         # Due at once: the pause alone holds it back, and it may be lifted before its time.
+        await self._store.pause("homeserver", self._out_until)
         return Ending(None, detail=str(error), due_at=now, tried=False)
 
     async def _paused(self, what: str) -> bool:

@@ -23,6 +23,7 @@ _PLACE = f"CASE WHEN {_OPEN} THEN 'open' ELSE id END"
 before 'open'."""
 HISTORY = f"""SELECT {KNOCK_COLUMNS} FROM knocks
  WHERE user_key = $1 AND room_id = $2 AND trapped = $3 ORDER BY {_PLACE} DESC LIMIT $4"""  # noqa: S608
+"""The open knock first, whatever its id, then the newest."""
 OF_PERSON = f"SELECT {KNOCK_COLUMNS} FROM knocks WHERE user_key = $1 ORDER BY id DESC"  # noqa: S608
 
 

@@ -189,10 +189,9 @@ def _repeated(attempt: Attempt, known: _Known) -> Knock | None:
     """The record on which this knock counts as a repeat, if there is one."""
     if not known.history:
         return None
-    for knock in known.history:
-        if knock.state in OPEN:
-            return knock
     last = known.history[0]
+    if last.state in OPEN:
+        return last
     if last.reason is Reason.BLOCKED and known.rule is None:
         return None  # no longer blocked: a fresh start, whatever the cooldown
     if last.state is KnockState.FAILED and last.user_id != str(attempt.user):

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.api.conftest import Starting
-from tests.api.running import BEARER, FORM, FORM_TOKEN, ROOM_STATE, SIGNING_SECRET, Running
+from tests.api.running import BEARER, FORM, FORM_TOKEN, ROOM_STATE, SIGNING_SECRET, Running, Starting
 
 pytestmark = [pytest.mark.promise(5), pytest.mark.promise(10)]
 
