@@ -29,7 +29,7 @@ async def _with_store(app: FastAPI) -> AsyncIterator[None]:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("CREATE TABLE IF NOT EXISTS posts (id INTEGER PRIMARY KEY, body TEXT)")
-    app.state.group = GroupCommit(connection)
+    app.state.group = GroupCommit(connection, lock_wait=3.0)
     yield
     await app.state.group.close()
     connection.close()
