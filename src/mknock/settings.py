@@ -296,7 +296,8 @@ class Settings(BaseModel):
         None, description="Knocks from one homeserver in one window; unset: the door's total."
     )
     max_requests_per_sender: Count | None = Field(
-        None, description="Requests from one network address in one window; unset: a third of the door's total."
+        None,
+        description="Requests from one network address in one window; unset: a third of the door's total.",
     )
     trusted_proxies: Networks = Field((), description="Proxies whose X-Forwarded-For is believed.")
     knock_cooldown: Annotated[float, _seconds(0, YEAR)] = Field(
