@@ -8,6 +8,7 @@ import re
 import resource
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from mknock.domain.errors import StoreUnavailable
 from mknock.domain.knocks import OPEN, Answer, KnockState
 from mknock.ports import Pace
 from mknock.storage import sqlite
+from mknock.storage.rows import knock_row
 from mknock.storage.sqlite import SqliteStore
 
 S = KnockState
@@ -148,6 +150,15 @@ async def test_a_migration_that_fails_leaves_nothing(path: Path, monkeypatch: py
     await store.open()
     assert (await knocked(store)).state is S.ADMITTED
     await store.close()
+
+
+@pytest.mark.promise(2)
+async def test_the_schema_itself_allows_one_open_knock_a_person_and_room(store: SqliteStore) -> None:
+    """Should ever two admissions overlook each other, the second fails rather than invites twice."""
+    knock = await knocked(store, "alice")
+    second = replace(knock, id="01AAAAAAAAAAAAAAAAAAAAAAAA", state=S.HELD, due_at=None)
+    with pytest.raises(sqlite3.IntegrityError):
+        writer(store).execute(f"INSERT INTO knocks VALUES ({'?, ' * 23}?)", knock_row(second))  # noqa: S608
 
 
 # --- what goes wrong with a disk

@@ -1,0 +1,242 @@
+"""Every check says what it should, and ``decide`` the strictest of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from mknock.checks import CHECKS, Check, decide
+from mknock.checks.blocklist import blocklist
+from mknock.checks.history import history
+from mknock.checks.honeypot import honeypot
+from mknock.checks.policy import policy
+from mknock.checks.windows import windows
+from mknock.domain.doors import Door, Limits, Policy
+from mknock.domain.ids import MatrixID
+from mknock.domain.knocks import ADMITTED, Decision, Knock, KnockState, Outcome, Reason, Submission
+from mknock.domain.rules import Rule, RuleKind
+from mknock.ports import Attempt, Facts
+
+S = KnockState
+ALICE = MatrixID("alice", "example.org")
+DOOR = Door("main", "!room:example.org", limits=Limits(door=60, homeserver=20, sender=5))
+RULE = Rule(RuleKind.USER, "@alice:example.org", ALICE.key, "sold watches", "api", "api", 1.0)
+
+
+def knocking(*, trap: str = "", through: Door = DOOR, proven: bool = False) -> Attempt:
+    submission = Submission("tally", ALICE, trap=trap)
+    return Attempt("01AAAAAAAAAAAAAAAAAAAAAAAA", through, ALICE, submission, 100.0, proven=proven)
+
+
+def earlier(state: KnockState, reason: Reason = Reason.PASSED, *, invited: bool = True) -> Knock:
+    """An earlier knock of the same person at the same room."""
+    return Knock(
+        id="01AAAAAAAAAAAAAAAAAAAAAAAB",
+        door="main",
+        room_id=DOOR.room_id,
+        user_id=str(ALICE),
+        user_key=ALICE.key,
+        state=state,
+        reason=reason,
+        created_at=1.0,
+        updated_at=1.0,
+        seen_at=1.0,
+        expires_at=9.0,
+        invited_at=2.0 if invited else None,
+    )
+
+
+def known(*past: Knock, **more: Any) -> Facts:
+    """What the store knows; ``past`` is the history, newest first."""
+    return Facts(history=past, **more)
+
+
+# --- the trap
+
+
+def test_whoever_fills_the_trap_is_refused() -> None:
+    decision = honeypot(knocking(trap="http://spam.example"), Facts())
+    assert (decision.outcome, decision.reason) == (Outcome.REFUSE, Reason.HONEYPOT)
+
+
+def test_an_empty_trap_catches_nobody() -> None:
+    assert honeypot(knocking(), Facts()) == ADMITTED
+
+
+def test_what_the_trap_caught_is_told_in_short_and_cannot_disturb_a_log() -> None:
+    detail = honeypot(knocking(trap="\x1b[31m\n\ud83d" + "x" * 500), Facts()).detail
+    assert detail.isprintable()
+    assert len(detail) < 150
+
+
+# --- the block-list
+
+
+@pytest.mark.promise(3)
+def test_who_is_on_the_block_list_is_refused_and_the_rule_is_named() -> None:
+    decision = blocklist(knocking(), known(rule=RULE))
+    assert decision == Decision(Outcome.REFUSE, Reason.BLOCKED, "sold watches", "@alice:example.org")
+
+
+def test_who_is_not_on_the_block_list_passes() -> None:
+    assert blocklist(knocking(), Facts()) == ADMITTED
+
+
+@pytest.mark.promise(3)
+@pytest.mark.promise(7)
+def test_while_the_block_list_cannot_be_read_everybody_is_held() -> None:
+    decision = blocklist(knocking(), known(blocklist_known=False))
+    assert (decision.outcome, decision.reason) == (Outcome.HOLD, Reason.BLOCKLIST_UNREADABLE)
+
+
+# --- what happened before
+
+SAID_NO = [S.DECLINED, S.LEFT, S.REMOVED, S.EXPIRED, S.RESCINDED]
+SAYS_NOTHING = [
+    earlier(S.FAILED, Reason.NO_SUCH_USER),
+    earlier(S.REFUSED, Reason.BLOCKED, invited=False),
+    earlier(S.REFUSED, Reason.WAVE, invited=False),
+    earlier(S.EXPIRED, invited=False),
+    earlier(S.RESCINDED, invited=False),
+    earlier(S.ALREADY_MEMBER),
+    earlier(S.JOINED),
+]
+
+
+@pytest.mark.promise(4)
+@pytest.mark.parametrize("state", SAID_NO)
+def test_an_unproven_id_that_said_no_before_is_held(state: KnockState) -> None:
+    decision = history(knocking(), known(earlier(state)))
+    assert (decision.outcome, decision.reason) == (Outcome.HOLD, Reason.BEFORE)
+    assert state.value in decision.detail
+
+
+@pytest.mark.parametrize("state", SAID_NO)
+def test_who_proves_their_account_may_come_back(state: KnockState) -> None:
+    assert history(knocking(proven=True), known(earlier(state), open_elsewhere=True)) == ADMITTED
+
+
+@pytest.mark.promise(4)
+def test_whom_a_moderator_refused_is_held() -> None:
+    decision = history(knocking(), known(earlier(S.REFUSED, Reason.MODERATOR, invited=False)))
+    assert (decision.outcome, decision.reason) == (Outcome.HOLD, Reason.BEFORE)
+
+
+@pytest.mark.parametrize("past", SAYS_NOTHING, ids=lambda past: f"{past.state}-{past.reason}")
+def test_what_was_nobodys_no_holds_nobody(past: Knock) -> None:
+    assert history(knocking(), known(past)) == ADMITTED
+
+
+@pytest.mark.parametrize("later", [earlier(S.FAILED), earlier(S.REFUSED, Reason.WAVE)], ids=str)
+def test_a_no_counts_though_something_else_went_wrong_since(later: Knock) -> None:
+    assert history(knocking(), known(later, earlier(S.DECLINED))).reason is Reason.BEFORE
+
+
+def test_who_joined_after_a_no_is_welcome() -> None:
+    assert history(knocking(), known(earlier(S.JOINED), earlier(S.DECLINED))) == ADMITTED
+
+
+@pytest.mark.promise(4)
+def test_an_unproven_id_with_an_invite_elsewhere_is_held() -> None:
+    decision = history(knocking(), known(open_elsewhere=True))
+    assert (decision.outcome, decision.reason) == (Outcome.HOLD, Reason.OPEN_ELSEWHERE)
+
+
+def test_somebody_new_passes() -> None:
+    assert history(knocking(), Facts()) == ADMITTED
+
+
+# --- windows
+
+
+@pytest.mark.parametrize(
+    ("counts", "whose"),
+    [
+        ({"sender_count": 5.1}, "this sender"),
+        ({"homeserver_count": 21.0}, "example.org"),
+        ({"door_count": 61.0}, "this door"),
+    ],
+)
+def test_what_is_over_a_window_is_held(counts: dict[str, float], whose: str) -> None:
+    decision = windows(knocking(), known(**counts))
+    assert (decision.outcome, decision.reason) == (Outcome.HOLD, Reason.WAVE)
+    assert decision.detail.endswith(f"in 60 s from {whose}")
+
+
+def test_what_just_fits_into_every_window_passes() -> None:
+    facts = known(sender_count=5.0, homeserver_count=20.0, door_count=60.0)
+    assert windows(knocking(), facts) == ADMITTED
+
+
+# --- the door's policy
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        (Policy.AUTO, ADMITTED),
+        (Policy.REVIEW, Decision(Outcome.HOLD, Reason.REVIEW)),
+        (Policy.CLOSED, Decision(Outcome.HOLD, Reason.DOOR_CLOSED)),
+    ],
+)
+def test_a_door_decides_by_its_policy(chosen: Policy, expected: Decision) -> None:
+    assert policy(knocking(through=replace(DOOR, policy=chosen)), Facts()) == expected
+
+
+def test_every_policy_decides_something() -> None:
+    assert all(policy(knocking(through=replace(DOOR, policy=each)), Facts()) for each in Policy)
+
+
+# --- all together
+
+HELD = Decision(Outcome.HOLD, Reason.REVIEW)
+HELD_AGAIN = Decision(Outcome.HOLD, Reason.WAVE)
+REFUSED = Decision(Outcome.REFUSE, Reason.HONEYPOT)
+
+
+def says(decision: Decision) -> Check:
+    return lambda _attempt, _facts: decision
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ([], ADMITTED),
+        ([ADMITTED, ADMITTED], ADMITTED),
+        ([ADMITTED, HELD], HELD),
+        ([HELD, ADMITTED], HELD),
+        ([HELD, HELD_AGAIN], HELD),
+        ([HELD, REFUSED], REFUSED),
+        ([REFUSED, HELD], REFUSED),
+    ],
+)
+def test_the_strictest_decision_wins_and_of_equals_the_first(
+    said: list[Decision], expected: Decision
+) -> None:
+    assert decide(knocking(), Facts(), [says(each) for each in said]) == expected
+
+
+def test_nothing_runs_after_a_knock_is_refused() -> None:
+    def must_not_run(_attempt: Attempt, _facts: Facts) -> Decision:
+        pytest.fail("a later check ran")
+
+    decision = decide(knocking(trap="http://spam.example"), Facts(), [honeypot, must_not_run])
+
+    assert decision.reason is Reason.HONEYPOT
+
+
+def test_every_check_is_run() -> None:
+    assert set(CHECKS) == {honeypot, blocklist, history, windows, policy}
+
+
+@pytest.mark.promise(3)
+def test_who_is_blocked_is_refused_whatever_else_is_wrong() -> None:
+    closed = replace(DOOR, policy=Policy.CLOSED)
+    facts = known(earlier(S.DECLINED), rule=RULE, door_count=1000.0, open_elsewhere=True)
+    assert decide(knocking(through=closed), facts).reason is Reason.BLOCKED
+
+
+def test_somebody_new_is_admitted() -> None:
+    assert decide(knocking(), Facts(sender_count=1.0, homeserver_count=1.0, door_count=1.0)) == ADMITTED
