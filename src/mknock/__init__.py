@@ -7,6 +7,9 @@ asked for.
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 __version__ = "0.1.0"
@@ -16,7 +19,30 @@ __all__ = ["__version__", "app"]
 def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from mknock.wiring import application_from_environment
+    with _ending_at_once():
+        from mknock.wiring import application_from_environment
 
-    globals()["app"] = made = application_from_environment()
+        globals()["app"] = made = application_from_environment()
     return made
+
+
+@contextmanager
+def _ending_at_once() -> Iterator[None]:
+    """Let SIGTERM end the process while nothing is open yet.
+
+    A worker of uvicorn notes the signal and goes on with its imports, which
+    with several workers at once takes longer than anybody wants to wait.
+    """
+
+    def end(*_: object) -> None:
+        raise SystemExit(0)
+
+    try:
+        former = signal.signal(signal.SIGTERM, end)
+    except ValueError:  # not in the main thread: whoever runs us handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)

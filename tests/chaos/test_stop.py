@@ -73,6 +73,18 @@ async def test_it_ends_in_time_with_nothing_to_do(tmp_path: Path, launch: Launch
     assert seconds < PATIENCE
 
 
+@pytest.mark.parametrize("booting", [0.7, 1.4])
+def test_four_workers_that_are_still_booting_end_in_time(tmp_path: Path, booting: float) -> None:
+    env = environment(f"http://127.0.0.1:{free_port()}", BOT, ROOM)
+    with Server.uvicorn(tmp_path, env, "--workers", "4") as server:
+        time.sleep(booting)
+
+        code, seconds = stopped(server)
+
+    assert code in GOOD_ENDS
+    assert seconds < PATIENCE + 1.0  # four interpreters start on however few cores there are
+
+
 @pytest.mark.promise(1)
 @each_launch
 async def test_it_ends_in_time_in_the_midst_of_everything(tmp_path: Path, launch: Launch) -> None:
