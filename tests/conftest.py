@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,9 @@ from tests.kit.cast import Cast
 from tests.kit.fake_homeserver import FakeHomeserver
 from tests.kit.homeserver import Homeserver
 from tests.kit.synapse import Synapse
+
+# Whoever runs us in the background lets us ignore Ctrl-C, and our children with us; some tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is not a failure; what is slow is measured by the benchmarks.
 settings.register_profile("knock", deadline=None)
