@@ -88,7 +88,7 @@ class Running:
     def schema(self) -> Json:
         """The description, which is the same for every Knock."""
         if not _schema:
-            inner = self.installation.stopping._app
+            inner = self.installation.api
             assert isinstance(inner, Described)
             _schema.update(inner.openapi())
         return _schema

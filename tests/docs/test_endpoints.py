@@ -25,7 +25,7 @@ CHAPTER = re.compile(r"^### (.+)$", re.MULTILINE)
 
 def described() -> Json:
     settings = Settings.model_validate({"new_room_id": "!room:knock.test", "matrix_access_token": "token"})
-    app = Installation(parts_of(settings)).stopping._app
+    app = Installation(parts_of(settings)).api
     assert isinstance(app, Described)
     return app.openapi()
 

@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Mapping
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from mknock.domain import errors
@@ -77,14 +77,20 @@ async def read_body(request: Request, limit: int = BODY_LIMIT) -> bytes:
 
 
 async def _read(request: Request, limit: int) -> bytes:
+    """The body, message by message: a form is usually one, and a generator for it would cost more than it."""
     chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
+    size, more = 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk = message.get("body", b"")
         size += len(chunk)
         if size > limit:
             raise _too_large(limit)
         chunks.append(chunk)
-    return b"".join(chunks)
+        more = message.get("more_body", False)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _too_large(limit: int) -> errors.TooLarge:

@@ -134,18 +134,21 @@ class Moderation:
 
     async def held(self) -> list[Knock]:
         """Knocks that wait for a moderator, oldest first."""
-        return await self._all(frozenset({S.HELD}))
+        return await self._all(S.HELD)
 
     async def pending(self) -> list[Knock]:
         """Knocks of people who are still to be invited, or who have not answered yet, oldest first."""
-        return await self._all(frozenset({S.ADMITTED, S.INVITED}))
+        return await self._all(S.ADMITTED, S.INVITED)
 
-    async def _all(self, states: frozenset[KnockState]) -> list[Knock]:
-        knocks = page = await self._store.knocks_in(states)
-        while page:
-            page = await self._store.knocks_in(states, after=page[-1].id)
-            knocks += page
-        return knocks
+    async def _all(self, *states: KnockState) -> list[Knock]:
+        """All knocks in these states, oldest first; a state at a time, as the store's index has them."""
+        knocks: list[Knock] = []
+        for state in states:
+            page = await self._store.knocks_in(frozenset({state}))
+            while page:
+                knocks += page
+                page = await self._store.knocks_in(frozenset({state}), after=page[-1].id)
+        return sorted(knocks, key=lambda knock: knock.id)
 
     async def approve(self, knock_id: str, *, actor: str, reason: str = "") -> Knock:
         """Admit a held knock: it is invited next, unless the block-list has the person by then.
