@@ -44,8 +44,8 @@ lint: .venv/dev.stamp ## Check style, types, layers, scripts and the Dockerfile
 	@.venv/bin/hadolint Dockerfile
 
 .PHONY: bench
-bench: .venv/dev.stamp ## Measure Knock against bare servers, in one run
-	@$(python) bench/run.py
+bench: .venv/dev.stamp ## Measure Knock against bare servers, in one run (ARGS="accept stub" runs some parts)
+	@$(python) bench/run.py $(ARGS)
 
 .PHONY: sizes
 sizes: .venv/dev.stamp ## Show the longest functions and files
