@@ -19,7 +19,7 @@ from mknock.api.v0 import Admin, admin_router
 from mknock.api.webhooks import Webhooks, wrong_method
 from mknock.domain.errors import KnockError
 
-FORM_PATH = "/{before:slashes}invite_from_form{behind:slashes}"
+FORM_ROUTE = "/{before:slashes}invite_from_form{behind:slashes}"
 """With any number of slashes around it, as they come from joined addresses: a redirect would lose the form,
 and at a 404 Typeform switches its webhook off."""
 
@@ -69,8 +69,8 @@ def build(
 
 def _add_forms(app: FastAPI, webhooks: Webhooks) -> None:
     """Plain routes: a form's body is read by Knock itself, and every microsecond is a knock."""
-    app.add_route(FORM_PATH, webhooks.invite_from_form, methods=["POST"])
-    app.add_route(FORM_PATH, wrong_method, methods=["GET", "HEAD", "PUT", "PATCH", "DELETE"])
+    app.add_route(FORM_ROUTE, webhooks.invite_from_form, methods=["POST"])
+    app.add_route(FORM_ROUTE, wrong_method, methods=["GET", "HEAD", "PUT", "PATCH", "DELETE"])
 
 
 async def _explain_shape(_: Request, error: Exception) -> Response:

@@ -4,7 +4,7 @@ Whoever waits while a commit is being flushed goes into the next one together.
 Statements run on the event loop's thread (microseconds each); what may wait,
 for the write lock or for the disk, runs in one thread beside it. The other
 way round, every statement hands the interpreter lock to a busy event loop and
-waits for it again, which was measured to be several times slower under load
+waits for it again, which was measured to be a fifth slower under load
 (docs/adr/0002).
 """
 
