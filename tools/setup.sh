@@ -3,6 +3,7 @@
 #   tools/setup.sh run       what the service needs
 #   tools/setup.sh dev       the same, and the tests, the linters and the throw-away homeserver
 #   tools/setup.sh compose   something that can render compose.yaml (the packaging tests use it)
+#   tools/setup.sh databases the oldest PostgreSQL and PgBouncer (the store's tests use them)
 # Every package is pinned and checked against its hash. System packages are installed where that
 # is possible without asking (root on Debian or Ubuntu); elsewhere one sentence says what to do.
 set -euo pipefail
@@ -85,6 +86,17 @@ have_compose() {
   docker compose version >/dev/null 2>&1 || command -v docker-compose >/dev/null
 }
 
+have_databases() {
+  [ -x /usr/lib/postgresql/15/bin/initdb ] && PATH="$PATH:/usr/sbin" command -v pgbouncer >/dev/null
+}
+
+install_databases() {
+  local no_cluster=/etc/postgresql-common/createcluster.conf
+  # Only the programs are wanted: unless told otherwise, Debian makes and starts a server of the machine's own.
+  [ -e "$no_cluster" ] || { mkdir -p "${no_cluster%/*}" && printf 'create_main_cluster = false\n' >"$no_cluster"; }
+  install_packages postgresql-15 pgbouncer
+}
+
 case "${1:-}" in
   run)
     install_into_venv -r requirements.txt -r requirements-build.txt
@@ -98,7 +110,11 @@ case "${1:-}" in
     have_compose || { may_install_packages && install_packages docker-compose; } ||
       printf 'setup: no "docker compose" here, so compose.yaml is only checked against its schema\n' >&2
     ;;
+  databases)
+    have_databases || { may_install_packages && install_databases; } ||
+      printf 'setup: without PostgreSQL 15 and PgBouncer (packages postgresql-15, pgbouncer) some tests are skipped\n' >&2
+    ;;
   *)
-    give_up "say what to set up: run, dev or compose"
+    give_up "say what to set up: run, dev, compose or databases"
     ;;
 esac
