@@ -93,6 +93,9 @@ class Account(Caller):
     async def unban(self, room: str, user_id: str, *, reason: str | None = None) -> None:
         await self._about(room, "unban", user_id, reason)
 
+    async def knock(self, room: str, *, reason: str | None = None) -> None:
+        await self.must("POST", "knock", room, json={} if reason is None else {"reason": reason})
+
     async def join(self, room: str) -> None:
         await self.must("POST", "rooms", room, "join", json={})
 
@@ -133,7 +136,7 @@ class Account(Caller):
         timeout: int = 0,  # noqa: ASYNC109  # the name of the query's parameter
         sync_filter: Json | None = None,
     ) -> Json:
-        """Return what happened since then, waiting up to ``timeout`` milliseconds. Synapse only."""
+        """Return what happened since then, waiting up to ``timeout`` milliseconds."""
         wanted: dict[str, str | int] = {"timeout": timeout}
         if since is not None:
             wanted["since"] = since
@@ -151,6 +154,19 @@ class Account(Caller):
         """Change the name; an empty one leaves a profile that answers 404 like an unknown user."""
         content = {"displayname": displayname}
         await self.must("PUT", "profile", self.user_id, "displayname", json=content)
+
+    async def publish_device(self) -> None:
+        """Publish encryption keys for this device. Nobody could use them: they are not signed."""
+        keys = {f"{kind}:{self.device_id}": "A" * 43 for kind in ("curve25519", "ed25519")}
+        signatures = {self.user_id: {f"ed25519:{self.device_id}": "A" * 86}}
+        about: Json = {
+            "user_id": self.user_id,
+            "device_id": self.device_id,
+            "algorithms": ["m.olm.v1.curve25519-aes-sha2", "m.megolm.v1.aes-sha2"],
+            "keys": keys,
+            "signatures": signatures,
+        }
+        await self.must("POST", "keys", "upload", json={"device_keys": about})
 
     async def log_out(self) -> None:
         await self.must("POST", "logout", json={})

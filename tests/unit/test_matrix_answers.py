@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from mknock.domain.errors import HomeserverError, HomeserverUnavailable, RateLimited, Refused, TokenRefused
-from mknock.matrix.answers import DEFAULT_WAIT, LONGEST_WAIT, Answer, StaleToken, judge, wait_asked_for
+from mknock.matrix.answers import (
+    DEFAULT_WAIT,
+    LONGEST_WAIT,
+    Answer,
+    ProofWanted,
+    StaleToken,
+    judge,
+    wait_asked_for,
+)
 
 NOW = 1_800_000_000.0
 HTML = b"<html><body>502 Bad Gateway</body></html>"
@@ -203,3 +211,34 @@ def test_a_date_in_the_past_becomes_the_default() -> None:
 @pytest.mark.parametrize(("header", "milliseconds"), [("999999999", None), ("", 10**15), ("4000", 3_999_999)])
 def test_no_answer_silences_knock_for_long(header: str, milliseconds: Any) -> None:
     assert wait_asked_for(header, milliseconds, NOW) == LONGEST_WAIT
+
+
+# Proofs that are wanted
+
+
+def test_a_demand_for_proof_has_its_session() -> None:
+    error = error_of(401, {"flows": [{"stages": ["m.login.password"]}], "session": "abc"})
+
+    assert isinstance(error, ProofWanted)
+    assert error.session == "abc"
+
+
+def test_a_proof_that_was_not_good_enough_is_wanted_again() -> None:
+    assert isinstance(error_of(401, matrix("M_FORBIDDEN", flows=[], session="abc")), ProofWanted)
+
+
+@pytest.mark.parametrize("session", [None, 7, {}])
+def test_a_demand_for_proof_may_have_no_session(session: Any) -> None:
+    error = error_of(401, {"flows": [], "session": session})
+
+    assert isinstance(error, ProofWanted)
+    assert error.session == ""
+
+
+@pytest.mark.parametrize("flows", [None, {}, "password"])
+def test_without_flows_it_is_no_demand_for_proof(flows: Any) -> None:
+    assert not isinstance(error_of(401, {"flows": flows}), ProofWanted)
+
+
+def test_a_stale_token_comes_before_any_proof() -> None:
+    assert isinstance(error_of(401, matrix("M_UNKNOWN_TOKEN", flows=[])), StaleToken)

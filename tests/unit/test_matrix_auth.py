@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.kit.fake_homeserver import FakeHomeserver
+from tests.kit.http import matrix_http
 
 from mknock.domain.errors import HomeserverError, HomeserverUnavailable, TokenRefused
 from mknock.matrix.auth import (
@@ -31,7 +32,7 @@ from mknock.matrix.auth import (
     SignedIn,
     SignIn,
 )
-from mknock.matrix.client import MatrixClient, matrix_http
+from mknock.matrix.client import MatrixClient
 from mknock.matrix.session import SECRET, Session, keep_session, kept_session
 from mknock.storage.sqlite import SqliteStore
 

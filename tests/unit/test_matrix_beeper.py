@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.kit.beeper_stub import API_TOKEN, CODE, BeeperStub
 from tests.kit.fake_homeserver import FakeHomeserver
+from tests.kit.http import matrix_http
 
 from mknock.domain.errors import HomeserverError, HomeserverUnavailable, RateLimited, TokenRefused
 from mknock.matrix.auth import AFTER_LOGIN, SignedIn
@@ -27,7 +28,7 @@ from mknock.matrix.beeper import (
     EmailCodeSignIn,
     WrongCode,
 )
-from mknock.matrix.client import MatrixClient, matrix_http
+from mknock.matrix.client import MatrixClient
 from mknock.storage.sqlite import SqliteStore
 
 EMAIL = "bot@knock.test"

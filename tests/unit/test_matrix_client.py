@@ -12,10 +12,11 @@ from typing import Any
 import httpx2
 import pytest
 from tests.kit.fake_homeserver import FakeHomeserver
+from tests.kit.http import matrix_http
 
 from mknock.domain.errors import HomeserverUnavailable, Refused, TokenRefused
 from mknock.matrix.auth import FixedToken
-from mknock.matrix.client import LARGEST_ANSWER, MatrixClient, encoded, matrix_http
+from mknock.matrix.client import LARGEST_ANSWER, MatrixClient, encoded
 
 BASE = "http://hs.test"
 SECRET_ROOM = "!secret/..%room:hs.test"
@@ -164,7 +165,6 @@ async def test_no_connection_is_an_outage_everywhere(error: Exception) -> None:
         httpx2.ReadError("gone"),
         httpx2.RemoteProtocolError("gone"),
         httpx2.DecodingError("bad gzip"),
-        httpx2.InvalidURL("odd"),
         OSError("broken pipe"),
         UnicodeError("odd"),
     ],
@@ -214,13 +214,13 @@ async def test_a_huge_answer_is_not_read_to_its_end() -> None:
     assert given <= LARGEST_ANSWER + 2**21
 
 
-async def test_a_small_answer_that_unpacks_to_a_huge_one_is_not_either() -> None:
-    bomb = gzip.compress(bytes(2 * LARGEST_ANSWER))
+async def test_an_answer_packed_all_the_same_is_unreadable() -> None:
+    packed = gzip.compress(b"{}")
 
     async def answer(_: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(200, content=bomb, headers={"content-encoding": "gzip"})
+        return httpx2.Response(200, content=packed, headers={"content-encoding": "gzip"})
 
-    assert "bytes" in str(await trouble(answer))
+    assert "cannot read" in str(await trouble(answer))
 
 
 @pytest.mark.parametrize("body", [[], "text", 7, None, True])

@@ -12,10 +12,11 @@ import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.kit.http import matrix_http
 
 from mknock.domain.errors import HomeserverError, HomeserverUnavailable
 from mknock.matrix.auth import FixedToken
-from mknock.matrix.client import MatrixClient, matrix_http
+from mknock.matrix.client import MatrixClient
 from mknock.matrix.gateway import HomeserverGateway
 
 BASE = "http://hs.test"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -29,11 +30,31 @@ OUT_OF_REACH: Final = frozenset({502, 503, 504, 521, 522, 523, 530})
 
 _CODE = re.compile(r"[A-Z][A-Z0-9_.]{0,63}", re.ASCII)
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
+_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
+"""Maybe half a surrogate pair, which JSON can hold and UTF-8 cannot; whole pairs begin alike."""
 _UNREADABLE: Final = object()
 
 
 class StaleToken(TokenRefused):
     """The token was refused as such: signing in again may help."""
+
+
+class NotUnderstood(HomeserverUnavailable):
+    """A success that cannot be read, or is too large: asking the same again would bring the same."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, everywhere=False)
+
+
+class ProofWanted(HomeserverUnavailable):
+    """The homeserver does this only for somebody who proves who they are (user-interactive authentication).
+
+    ``session`` is to be given back with the proof.
+    """
+
+    def __init__(self, message: str, *, session: str) -> None:
+        super().__init__(message, everywhere=False)
+        self.session = session
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +86,28 @@ def judge(answer: Answer, what: str, now: float) -> Any:
 
 def _failure(status: int, data: Any, what: str) -> HomeserverError:
     code = _field(data, "errcode")
+    if status == 401 and isinstance(_field(data, "flows"), list) and not _is_stale(code):
+        session = _field(data, "session")
+        message = f"{what} needs a proof of who we are, such as the password (401)"
+        return ProofWanted(message, session=session if isinstance(session, str) else "")
     if not isinstance(code, str) or not code or status < 400:
         return _no_matrix_answer(status, what)
     if status >= 500 or code == "M_UNRECOGNIZED":  # unrecognized: a proxy sends us to the wrong place
         return HomeserverUnavailable(f"{what} failed: {_shown(code)} ({status})", everywhere=False)
     if status in (401, 403) and code in STOPPED_ACCOUNT:
         return TokenRefused(f"{what} was refused: the account Knock uses is {STOPPED_ACCOUNT[code]} ({code})")
-    if status == 401 and code in STALE_TOKEN:
+    if status == 401 and _is_stale(code):
         return StaleToken(f"{what} was refused: {code} (401)", soft=_field(data, "soft_logout") is True)
     return Refused(f"{what} was refused: {_shown(code)} ({status})", status=status, code=_safe(code))
 
 
+def _is_stale(code: Any) -> bool:
+    return isinstance(code, str) and code in STALE_TOKEN
+
+
 def _no_matrix_answer(status: int, what: str) -> HomeserverUnavailable:
+    if 200 <= status < 300:
+        return unreadable(what)
     if 300 <= status < 400:
         text = f"{what} was answered with a redirect ({status}), which Knock does not follow"
     else:
@@ -121,7 +152,7 @@ def number_in(value: Any) -> float:
     return number if math.isfinite(number) else 0.0
 
 
-def text_in(data: dict[str, Any], name: str, what: str) -> str:
+def text_in(data: Mapping[str, Any], name: str, what: str) -> str:
     """A text that must be there.
 
     Raises:
@@ -133,16 +164,21 @@ def text_in(data: dict[str, Any], name: str, what: str) -> str:
     return value
 
 
-def unreadable(what: str) -> HomeserverUnavailable:
+def unreadable(what: str) -> NotUnderstood:
     """The error for an answer of the wrong shape: it says neither yes nor no."""
-    return HomeserverUnavailable(f"{what} was answered with something Knock cannot read", everywhere=False)
+    return NotUnderstood(f"{what} was answered with something Knock cannot read")
 
 
 def parsed(body: bytes) -> Any:
+    """The JSON of a body, or _UNREADABLE. Every text in it can be written as UTF-8, and so be stored."""
     try:
-        return json.loads(body)
+        text = body.decode("utf-8-sig")
+        data = json.loads(text)
+        if _HALF_CHARACTER.search(text):
+            data = json.loads(json.dumps(data, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError):  # ValueError: also bad UTF-8 and numbers of a thousand digits
         return _UNREADABLE
+    return data
 
 
 def _field(data: Any, name: str) -> Any:

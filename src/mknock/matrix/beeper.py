@@ -16,11 +16,10 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import httpx2
-
 from mknock.domain.errors import HomeserverUnavailable, RateLimited, TokenRefused
 from mknock.matrix.answers import Answer, parsed, wait_asked_for
 from mknock.matrix.client import bare, exchange
+from mknock.matrix.lanes import Address, Lanes
 from mknock.matrix.session import Session
 from mknock.ports import Clock, Store
 from mknock.telemetry import keep_secret
@@ -66,8 +65,8 @@ class LoginRequest:
 class BeeperLogin:
     """Beeper's login service at ``base_url`` (BEEPER_API_BASE)."""
 
-    def __init__(self, base_url: str, http: httpx2.AsyncClient, *, clock: Clock = time.time) -> None:
-        self._base = bare(base_url)
+    def __init__(self, base_url: str, http: Lanes, *, clock: Clock = time.time) -> None:
+        self._address = Address.of(bare(base_url))
         self._http = http
         self._clock = clock
 
@@ -108,13 +107,14 @@ class BeeperLogin:
         return token
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> Answer:
-        request = self._http.build_request(
+        request = self._address.request(
             "POST",
-            f"{self._base}/{path}",
-            content=json.dumps(body).encode(),
+            path,
             headers={"Authorization": f"Bearer {API_TOKEN}", "Content-Type": "application/json"},
+            content=json.dumps(body).encode(),
         )
-        return await exchange(self._http, request, what="Beeper's login service", deadline=DEADLINE)
+        what = "Beeper's login service"
+        return await exchange(self._http, self._address, request, what=what, deadline=DEADLINE)
 
     def _granted(self, answer: Answer, *, needs_json: bool = True) -> dict[str, Any]:
         """Return the JSON object of a success, or raise what anything else means."""

@@ -10,22 +10,24 @@ from __future__ import annotations
 import asyncio
 import json as jsonlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
+import httpcore2
 import httpx2
 
 from mknock.domain.errors import HomeserverUnavailable, TokenRefused
-from mknock.matrix.answers import Answer, StaleToken, judge, unreadable
-from mknock.matrix.lanes import Lanes
+from mknock.matrix.answers import Answer, NotUnderstood, StaleToken, judge, unreadable
+from mknock.matrix.lanes import Address, Lane, Lanes, TooLarge
 from mknock.ports import Clock
 
 READING: Final = 32
 """Requests that only read, in flight at once."""
-CHANGING: Final = 16
-"""Requests that change something, in flight at once. More do not make Synapse faster."""
+CHANGING: Final = 24
+"""Requests that change something, in flight at once. Synapse is no faster for more; one that is far away is."""
 CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 35.0
 """Seconds. Synapse answers a federated invite within 30."""
@@ -52,23 +54,15 @@ class TokenSource(Protocol):
 
 
 def matrix_http(
-    *,
-    read_timeout: float = READ_TIMEOUT,
-    transport: httpx2.AsyncBaseTransport | None = None,
-) -> httpx2.AsyncClient:
-    """Return the HTTP client for homeserver calls; whoever makes it closes it.
+    *, read_timeout: float = READ_TIMEOUT, new_lane: Callable[[Address], Lane] | None = None
+) -> Lanes:
+    """Return the connections for homeserver calls; whoever makes them closes them.
 
-    It has no limit and so no queue of its own: MatrixClient bounds what is in
-    flight, so that waiting is never an error. No proxy is taken from the
-    environment (promise 11). ``transport`` is used instead of the network.
+    They have no limit and so no queue of their own: MatrixClient bounds what is
+    in flight, so that waiting is never an error. No proxy is taken from the
+    environment (promise 11). ``new_lane`` is used instead of the network.
     """
-    return httpx2.AsyncClient(
-        follow_redirects=False,
-        trust_env=False,
-        timeout=httpx2.Timeout(read_timeout, connect=CONNECT_TIMEOUT, pool=None),
-        headers={"User-Agent": "mknock"},
-        transport=transport or Lanes(),
-    )
+    return Lanes(read_timeout=read_timeout, connect_timeout=CONNECT_TIMEOUT, new_lane=new_lane)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +74,7 @@ class _Call:
     params: Mapping[str, str] | None = None
     auth: bool = True
     changing: bool = False
+    waiting: bool = False
 
 
 class MatrixClient:
@@ -95,13 +90,14 @@ class MatrixClient:
         base_url: str,
         tokens: TokenSource | None = None,
         *,
-        http: httpx2.AsyncClient | None = None,
+        http: Lanes | None = None,
         clock: Clock = time.time,
         reading: int = READING,
         changing: int = CHANGING,
         deadline: float = DEADLINE,
     ) -> None:
         self._base = bare(base_url)
+        self._address = Address.of(self._base)
         self._tokens = tokens
         self._own_http = http is None
         self._http = http or matrix_http()
@@ -136,17 +132,26 @@ class MatrixClient:
         params: Mapping[str, str] | None = None,
         auth: bool = True,
         changing: bool = False,
+        waiting: bool = False,
     ) -> dict[str, Any]:
         """Make one call and return the JSON object it answers.
 
         ``path`` holds the segments behind ``/_matrix/client``; ``what`` is the
-        operation's name in error texts.
+        operation's name in error texts. ``waiting`` says that the homeserver
+        answers when there is something to tell: it stands in nobody's way.
 
         Raises:
             HomeserverError: there was no answer, or another one.
         """
         call = _Call(
-            method=method, path=path, what=what, json=json, params=params, auth=auth, changing=changing
+            method=method,
+            path=path,
+            what=what,
+            json=json,
+            params=params,
+            auth=auth,
+            changing=changing,
+            waiting=waiting,
         )
         data = await self._answer(call)
         if not isinstance(data, dict):
@@ -176,7 +181,9 @@ class MatrixClient:
         async with self._slot(call):
             return await self._send(call, token)
 
-    def _slot(self, call: _Call) -> asyncio.Semaphore:
+    def _slot(self, call: _Call) -> AbstractAsyncContextManager[object]:
+        if call.waiting:
+            return nullcontext()
         return self._changing if call.changing else self._reading
 
     async def _renewed(self, refused: str, *, soft: bool) -> str:
@@ -185,14 +192,14 @@ class MatrixClient:
         return await self._tokens.renew(refused, soft=soft)
 
     async def _send(self, call: _Call, token: str | None) -> Any:
-        request = self._http.build_request(
+        request = self._address.request(
             call.method,
-            f"{self._base}/_matrix/client/{encoded(call.path)}",
+            f"_matrix/client/{encoded(call.path)}",
             params=call.params,
-            content=None if call.json is None else jsonlib.dumps(call.json).encode(),
             headers=_headers(call, token),
+            content=None if call.json is None else jsonlib.dumps(call.json).encode(),
         )
-        answer = await exchange(self._http, request, what=call.what, deadline=self._deadline)
+        answer = await exchange(self._http, self._address, request, what=call.what, deadline=self._deadline)
         return judge(answer, call.what, self._clock())
 
 
@@ -204,7 +211,7 @@ def _headers(call: _Call, token: str | None) -> dict[str, str]:
 
 
 async def exchange(
-    http: httpx2.AsyncClient, request: httpx2.Request, *, what: str, deadline: float = DEADLINE
+    http: Lanes, address: Address, request: httpcore2.Request, *, what: str, deadline: float = DEADLINE
 ) -> Answer:
     """Send a request and read its answer, whatever it says.
 
@@ -215,36 +222,23 @@ async def exchange(
     # Always "from None": the cause knows the URL, and with it the room (promise 5).
     try:
         async with asyncio.timeout(deadline):
-            return await _exchange(http, request, what)
-    except (httpx2.ConnectError, httpx2.ConnectTimeout):
-        where = f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
-        raise HomeserverUnavailable(f"{what} failed: no connection to {where}", everywhere=True) from None
-    except (TimeoutError, httpx2.TimeoutException):
+            response, body = await http.exchange(address, request, largest=LARGEST_ANSWER)
+    except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
+        raise HomeserverUnavailable(f"{what} failed: no connection to {address}", everywhere=True) from None
+    except (TimeoutError, httpcore2.TimeoutException):
         raise HomeserverUnavailable(f"{what} got no answer in time", everywhere=False) from None
-    except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, ValueError) as error:
+    except TooLarge:
+        raise NotUnderstood(f"{what} was answered with more than {LARGEST_ANSWER} bytes") from None
+    except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError, ValueError) as error:
         kind = type(error).__name__
         raise HomeserverUnavailable(f"{what} broke off ({kind})", everywhere=False) from None
+    return Answer(response.status, body, _header(response, b"retry-after"))
 
 
-async def _exchange(http: httpx2.AsyncClient, request: httpx2.Request, what: str) -> Answer:
-    response = await http.send(request, stream=True, auth=None, follow_redirects=False)
-    try:
-        body = await _body(response, what)
-    finally:
-        await response.aclose()
-    return Answer(response.status_code, body, response.headers.get("retry-after", ""))
-
-
-async def _body(response: httpx2.Response, what: str) -> bytes:
-    """Read the body, unpacked, but no more of it than LARGEST_ANSWER."""
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > LARGEST_ANSWER:
-            raise HomeserverUnavailable(
-                f"{what} was answered with more than {LARGEST_ANSWER} bytes", everywhere=False
-            )
-    return bytes(body)
+def _header(response: httpcore2.Response, name: bytes) -> str:
+    """The header's value, or "" without one; whatever bytes it has, it is text."""
+    values = [value for line, value in response.headers if line.lower() == name]
+    return values[0].decode("latin-1") if values else ""
 
 
 def encoded(path: Sequence[str]) -> str:
