@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from mknock.domain.doors import Door
 from mknock.domain.ids import MatrixID
@@ -93,6 +93,22 @@ class AskedToWait:
 # --- delivery ----------------------------------------------------------------------------------
 
 
+class Queue(StrEnum):
+    """What waits for a worker. Each queue is worked on, and held up, by itself."""
+
+    INVITES = "invites"
+    """Invites to send, to remind of and to withdraw, and holds that end."""
+    WELCOMES = "welcomes"
+    """People who have joined and are to be welcomed."""
+
+
+PAUSES: Mapping[Queue, tuple[str, ...]] = {
+    Queue.INVITES: ("homeserver", "owner", "invite"),
+    Queue.WELCOMES: ("homeserver", "owner", "send"),
+}
+"""The pauses (see Store.pause) that hold up a queue."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pace:
     """At most one changing call every ``interval`` seconds over the installation, ``burst`` at once."""
@@ -126,6 +142,15 @@ class Entry:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A secret to be stored. It may be forgotten after ``expires_at``."""
+
+    name: str
+    value: str = field(repr=False)
+    expires_at: float | None = None
+
+
 class Store(Protocol):
     """Everything Knock remembers. One contract for every back-end; see tests/contract/test_store.py.
 
@@ -140,6 +165,12 @@ class Store(Protocol):
 
     async def ping(self) -> None:
         """Write something, so that readiness knows a full or read-only disk."""
+
+    def on_work(self, wake: Callable[[], None]) -> None:
+        """Call ``wake``, from now on, when another process may have made work due; too often does no harm.
+
+        A hint, not a promise: whoever waits for work looks for it from time to time as well.
+        """
 
     # knocks
     async def admit(self, attempt: Attempt, judge: Judge) -> Kept | AskedToWait:
@@ -156,8 +187,16 @@ class Store(Protocol):
     async def must_wait(self, sender: str, now: float) -> float:
         """How many seconds an anonymous sender still has to wait (0.0: none). Counts nothing."""
 
-    async def claim(self, now: float, *, limit: int, lease: float, pace: Pace | None = None) -> Claimed:
-        """Claim due knocks for ``lease`` seconds, oldest first, as many as pace and pauses allow."""
+    async def claim(
+        self,
+        now: float,
+        *,
+        limit: int,
+        lease: float,
+        pace: Pace | None = None,
+        queue: Queue = Queue.INVITES,
+    ) -> Claimed:
+        """Claim the due knocks of a queue for ``lease`` seconds, oldest first, as many as pace and pauses allow."""
 
     async def renew(self, claims: Sequence[Knock], until: float) -> None:
         """Keep claims that are still being worked on."""
@@ -192,6 +231,9 @@ class Store(Protocol):
     ) -> list[Knock]:
         """Knocks in these states, oldest first by id, from behind the id ``after``."""
 
+    async def hurry(self, user_key: str, now: float) -> int:
+        """Make the welcomes due that wait for this person; return how many."""
+
     # block-list
     async def rule_for(self, user_key: str) -> Rule | None: ...
 
@@ -209,6 +251,9 @@ class Store(Protocol):
 
     async def import_rules(self, rules: Sequence[Rule], entry: Entry) -> int:
         """Add what is not there yet; return how many were new."""
+
+    async def add(self, knock: Knock, entry: Entry) -> None:
+        """Put a knock on record that nobody has judged: somebody who joined by themselves."""
 
     async def import_knocks(self, knocks: Sequence[Knock], entry: Entry) -> int:
         """Add knocks of people who have no record at that room yet; return how many were new."""
@@ -237,6 +282,13 @@ class Store(Protocol):
         """A stored secret, decrypted if SECRET_KEY is set."""
 
     async def put_secret(self, name: str, value: str, *, expires_at: float | None = None) -> None: ...
+
+    async def put_secrets(self, secrets: Sequence[Secret], *, fence: str, seen: str) -> bool:
+        """Write several secrets in one transaction, and count up the number kept under the name ``fence``.
+
+        ``seen`` is that number as ``secret`` returned it before ("" for None). False, and
+        nothing is written, if it is another one by now: somebody else has written since.
+        """
 
     async def settle_secret(self, name: str, value: str, *, expires_at: float | None = None) -> str:
         """Insert if absent; return the one that counts for all processes."""
@@ -295,6 +347,48 @@ class PowerLevels:
         return self.users.get(user_id, self.users_default)
 
 
+@dataclass(frozen=True, slots=True)
+class StateEvent:
+    """A state event of a room, as /sync tells it. ``at`` is its origin_server_ts in seconds."""
+
+    kind: str
+    key: str
+    sender: str
+    content: Mapping[str, Any]
+    before: Mapping[str, Any] = field(default_factory=dict)
+    """The content it replaced (``unsigned.prev_content``); empty if there was none."""
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RoomNews:
+    """What happened in one room, oldest first. With ``gap`` something is missing: re-read the members."""
+
+    events: tuple[StateEvent, ...] = ()
+    gap: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """One answer of /sync. ``position`` is where to go on; store it once all of this is dealt with."""
+
+    position: str
+    rooms: Mapping[str, RoomNews] = field(default_factory=dict)
+    """The rooms we are in, by room ID."""
+    gone: frozenset[str] = frozenset()
+    """Rooms that we have left or been thrown out of."""
+    devices_changed: frozenset[str] = frozenset()
+    """People whose devices are new or different (``device_lists.changed``)."""
+    one_time_keys: Mapping[str, int] = field(default_factory=dict)
+    """Our own unused one-time keys on the homeserver, by algorithm."""
+    fallback_keys: tuple[str, ...] | None = None
+    """The algorithms of our unused fallback keys; None when the homeserver did not say."""
+
+
+class LostPosition(Exception):
+    """The homeserver no longer knows the position: begin anew, and re-read the members."""
+
+
 class Existence(StrEnum):
     """Whether an account exists, as far as a profile look-up can tell."""
 
@@ -323,8 +417,98 @@ class Homeserver(Protocol):
 
     async def power_levels(self, room_id: str) -> PowerLevels: ...
 
+    async def ban(self, room_id: str, user_id: str, reason: str) -> None: ...
+
+    async def members(self, room_id: str, membership: Membership) -> Mapping[str, Member]:
+        """Everybody with this membership, by Matrix ID."""
+
+    async def state(self, room_id: str, kind: str, key: str = "") -> Mapping[str, Any] | None:
+        """The content of one state event; None if the room has none."""
+
+    async def send(self, room_id: str, kind: str, transaction: str, content: Mapping[str, Any]) -> str:
+        """Send a message event; the same ``transaction`` again changes nothing. Returns its event ID."""
+
+    async def sent_before(self, room_id: str, key: str, value: str, *, since: float) -> bool:
+        """Whether one of our own events since then (seconds) has this key and value in its content."""
+
+    async def device(self) -> str:
+        """The ID of the device whose token we use; "" if the token has none."""
+
+    async def device_keys(self, user_id: str, device: str) -> Mapping[str, Any] | None:
+        """The encryption keys that a device has published (POST /keys/query); None if it has none."""
+
+    async def sync(self, position: str | None, rooms: Sequence[str], *, timeout: float) -> News:  # noqa: ASYNC109 - the long poll
+        """Wait up to ``timeout`` seconds for news of these rooms. Without a position: where we are now.
+
+        Raises:
+            LostPosition: the position is no longer known.
+        """
+
     async def joined_members(self, room_id: str) -> Mapping[str, Mapping[str, Any]]:
         """Joined members by Matrix ID, with ``display_name`` and ``avatar_url`` as the homeserver gives them."""
 
     async def room_state(self, room_id: str) -> list[dict[str, Any]]:
         """All current state events of the room."""
+
+
+# --- encryption --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """When a room's message session is replaced (content of m.room.encryption)."""
+
+    messages: int = 100
+    seconds: float = 7 * 86400.0
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Self:
+        """Read what the room asks for; never more than 100 messages or a week (design decision 5)."""
+        messages, milliseconds = content.get("rotation_period_msgs"), content.get("rotation_period_ms")
+        usual = cls()
+        return cls(
+            messages=min(max(messages, 1), usual.messages) if type(messages) is int else usual.messages,
+            seconds=min(max(milliseconds / 1000, 60.0), usual.seconds)
+            if type(milliseconds) is int
+            else usual.seconds,
+        )
+
+
+class Encryption(Protocol):
+    """Encrypts what Knock sends into encrypted rooms. One process at a time uses it: the one with the turn."""
+
+    async def start(self) -> None:
+        """Have our keys published and signed; what is done already is not done again.
+
+        Raises:
+            EncryptionUnavailable: the owner has to do something first.
+        """
+
+    async def problem(self) -> str:
+        """Return "", or one sentence for the owner: what keeps us from encrypting."""
+
+    async def is_ours(self, device_keys: Mapping[str, Any]) -> bool:
+        """Whether these published device keys are those that we have made for our own device."""
+
+    async def can_read(self, user_id: str) -> bool:
+        """Whether the person has a device that could decrypt."""
+
+    async def encrypt(
+        self,
+        room_id: str,
+        members: Sequence[str],
+        kind: str,
+        content: Mapping[str, Any],
+        *,
+        rotation: Rotation,
+    ) -> dict[str, Any]:
+        """Return the content of an m.room.encrypted event; its key is on every member's devices by then.
+
+        What was encrypted is not encrypted again with the same message key, whatever crashes.
+
+        Raises:
+            EncryptionUnavailable: see ``start``; or another process has taken over.
+        """
+
+    async def heard(self, news: News) -> None:
+        """Take in what /sync says of devices, of our own keys, and of people who left."""

@@ -16,6 +16,7 @@ from mknock.domain.ids import MatrixID
 from mknock.domain.knocks import Decision, Knock, KnockState, Outcome, Reason, Submission
 from mknock.domain.rules import Rule, RuleKind
 from mknock.ports import AskedToWait, Attempt, Claimed, Entry, Facts, Judge, Kept, Store
+from mknock.storage.postgres import PostgresStore
 from mknock.storage.sqlite import SqliteStore
 
 NOW = 1_800_000_000.0
@@ -55,7 +56,15 @@ def _sqlite(place: str, secret_key: str | None) -> Store:
     return SqliteStore(Path(place), secret_key=secret_key)
 
 
-BACKENDS: dict[str, Callable[[str, str | None], Store]] = {"sqlite": _sqlite}
+def _postgres(place: str, secret_key: str | None) -> Store:
+    return PostgresStore(place, secret_key=secret_key)
+
+
+BACKENDS: dict[str, Callable[[str, str | None], Store]] = {
+    "sqlite": _sqlite,
+    "postgres": _postgres,
+    "pgbouncer": _postgres,
+}
 """The whole suite runs on each; ``conftest.py`` beside this file knows how each gets its place."""
 
 

@@ -12,6 +12,8 @@ import time
 
 from tests.contract.store_cases import Shelf, attempt, kept
 
+from mknock.telemetry import configure_logging
+
 
 async def _knock(shelf: Shelf, name: str, numbers: range) -> None:
     people = iter(numbers)
@@ -27,5 +29,6 @@ async def _knock(shelf: Shelf, name: str, numbers: range) -> None:
 
 
 if __name__ == "__main__":
+    configure_logging("INFO", "console")  # to standard error: what we say is on standard output
     backend, place, name, first, count = sys.argv[1:]
     asyncio.run(_knock(Shelf(backend, place), name, range(int(first), int(first) + int(count))))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
-
 import pytest
+from tests.contract.homeserver_cases import Knocker
 from tests.kit.account import Account
 from tests.kit.cast import (
     NO_SUCH_ROOM,
@@ -28,32 +26,7 @@ from tests.kit.synapse import Synapse
 
 from mknock import ports
 from mknock.domain.errors import HomeserverUnavailable, Refused, TokenRefused
-from mknock.matrix.auth import FixedToken
-from mknock.matrix.client import MatrixClient, matrix_http
-from mknock.matrix.gateway import HomeserverGateway
 from mknock.ports import Existence, Membership
-
-Knocker = Callable[[Account], Awaitable[ports.Homeserver]]
-
-
-@pytest.fixture
-async def acting_as() -> AsyncIterator[Knocker]:
-    """Makes the port for an account."""
-    async with AsyncExitStack() as open_clients:
-
-        async def make(account: Account) -> ports.Homeserver:
-            http = await open_clients.enter_async_context(matrix_http(transport=account.transport()))
-            tokens = FixedToken(account.access_token or "", account.url)
-            return HomeserverGateway(MatrixClient(account.url, tokens, http=http))
-
-        yield make
-
-
-@pytest.fixture
-async def knock(cast: Cast, acting_as: Knocker) -> ports.Homeserver:
-    """The port as the bot that is in the room."""
-    return await acting_as(cast.bot)
-
 
 # Who we are
 

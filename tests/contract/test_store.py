@@ -34,8 +34,9 @@ from tests.contract.store_cases import (
 
 from mknock.checks import decide
 from mknock.domain.errors import IllegalMove, KnockError, NotFound, StoreUnavailable
+from mknock.domain.ids import MatrixID
 from mknock.domain.knocks import OPEN, WITHDRAW_AFTER, Answer, Decision, Knock, KnockState, Reason
-from mknock.ports import HISTORY, Attempt, Facts, Judge, Pace, Store
+from mknock.ports import HISTORY, Attempt, Facts, Judge, Pace, Secret, Store
 
 S = KnockState
 ALICE = person("alice")
@@ -62,12 +63,46 @@ async def test_an_answer_comes_back_as_it_was_given(store: Store, text: str) -> 
     assert found.answers == answers
 
 
+UNSTORABLE = ["a\0b", "half of a pair: \ud83d"]
+"""What some databases, or all of them, cannot keep in a text."""
+
+
+@pytest.mark.parametrize("text", UNSTORABLE)
+async def test_a_text_that_cannot_be_kept_harms_nobody(store: Store, text: str) -> None:
+    await asyncio.gather(
+        kept(store, attempt("alice")), store.write(entry("look", detail=text)), kept(store, attempt("bob"))
+    )
+    (line,) = [line for line in await store.ledger() if line.action == "look"]
+    assert (line.detail[0], line.detail[-1]) in {("a", "b"), ("h", "\N{REPLACEMENT CHARACTER}")}
+    assert len(await store.knocks_in(OPEN)) == 2
+
+
+@pytest.mark.parametrize("text", UNSTORABLE)
+async def test_what_cannot_be_kept_is_not_found(store: Store, text: str) -> None:
+    assert await store.knock(text) is None
+    assert await store.knocks_of(text) == []
+    assert await store.rule_for(text) is None
+    assert await store.secret(text) is None
+    assert await store.ledger(user_id=text) == []
+    assert await store.must_wait(text, NOW) == 0.0
+
+
+@pytest.mark.parametrize("text", UNSTORABLE)
+async def test_a_knock_holds_whatever_a_stranger_wrote(store: Store, text: str) -> None:
+    """Everything that comes from outside and is not checked before."""
+    answers = (Answer(text, text),)
+    knock = await knocked(store, MatrixID("a" + text, "example.org"), event=text, trap=text, answers=answers)
+    found = await store.knock(knock.id)
+    assert found is not None
+    assert (found.answers, found.trapped) == (answers, True)
+
+
 async def test_an_admitted_knock_is_due_at_once(store: Store) -> None:
     assert (await knocked(store, ALICE)).due_at == NOW
 
 
-async def test_a_held_knock_is_not_due(store: Store) -> None:
-    assert (await knocked(store, ALICE, judge=HOLD)).due_at is None
+async def test_a_held_knock_is_due_when_its_hold_ends(store: Store) -> None:
+    assert (await knocked(store, ALICE, judge=HOLD)).due_at == NOW + MAIN.hold_lifetime
 
 
 async def test_a_knock_lives_as_long_as_its_door_says(store: Store) -> None:
@@ -1022,6 +1057,59 @@ async def test_all_processes_settle_on_one_secret(store: Store, other: Store) ->
     assert await store.secret("api-key") == settled[0]
 
 
+def secrets(*names: str, value: str = "value") -> list[Secret]:
+    return [Secret(name, value) for name in names]
+
+
+async def test_several_secrets_are_written_at_once(store: Store, other: Store) -> None:
+    assert await store.put_secrets(secrets("one", "two"), fence="fence", seen="")
+    assert [await other.secret(name) for name in ("one", "two")] == ["value", "value"]
+
+
+async def test_writing_several_secrets_counts_their_fence_up(store: Store, other: Store) -> None:
+    await store.put_secrets(secrets("one"), fence="fence", seen="")
+    first = await other.secret("fence")
+    await store.put_secrets(secrets("one"), fence="fence", seen=first or "")
+    assert (first, await other.secret("fence")) == ("1", "2")
+
+
+@pytest.mark.parametrize("seen", ["", "2"])
+async def test_nothing_is_written_over_what_others_have_written_since(
+    store: Store, other: Store, seen: str
+) -> None:
+    await other.put_secrets(secrets("one", value="theirs"), fence="fence", seen="")
+    written = await store.put_secrets(secrets("one", "two", value="ours"), fence="fence", seen=seen)
+    assert (written, await store.secret("one"), await store.secret("two")) == (False, "theirs", None)
+
+
+async def test_of_those_who_write_at_once_one_succeeds(store: Store, other: Store) -> None:
+    results = await asyncio.gather(
+        *(
+            each.put_secrets(secrets("one", value=f"value {n}"), fence="fence", seen="")
+            for n in range(5)
+            for each in (store, other)
+        )
+    )
+    assert sorted(results) == [False] * 9 + [True]
+
+
+async def test_secrets_that_were_written_together_run_out_by_themselves(store: Store) -> None:
+    both = [Secret("short", "value", NOW + 1), Secret("long", "value")]
+    await store.put_secrets(both, fence="fence", seen="")
+    await store.tidy(NOW + 1)
+    assert (await store.secret("short"), await store.secret("long")) == (None, "value")
+
+
+@pytest.mark.promise(10)
+async def test_secrets_that_were_written_together_are_opened_with_their_key_only(shelf: Shelf) -> None:
+    async with shelf.opened(secret_key="the right key") as store:
+        await store.put_secrets(secrets("one"), fence="fence", seen="")
+        assert await store.secret("one") == "value"
+    async with shelf.opened(secret_key="another key") as store:
+        with pytest.raises(StoreUnavailable, match="SECRET_KEY"):
+            await store.secret("one")
+
+
 @pytest.mark.promise(10)
 async def test_a_secret_is_opened_with_its_key_only(shelf: Shelf) -> None:
     async with shelf.opened(secret_key="the right key") as store:
@@ -1064,6 +1152,15 @@ async def test_counters_waits_and_events_are_forgotten(store: Store) -> None:
 async def test_any_amount_is_forgotten(store: Store) -> None:
     await asyncio.gather(*(store.put_secret(f"secret {n}", "", expires_at=NOW) for n in range(1100)))
     assert await store.tidy(NOW) == 1100
+
+
+async def test_it_may_be_told_whom_to_wake_at_any_time(shelf: Shelf) -> None:
+    store = shelf.store()
+    store.on_work(lambda: None)
+    await store.open()
+    store.on_work(lambda: None)
+    await knocked(store)
+    await store.close()
 
 
 async def test_a_store_that_works_answers_a_ping(store: Store) -> None:

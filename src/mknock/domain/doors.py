@@ -45,6 +45,54 @@ class FormReading:
     """The homeserver of people who type only their user name."""
 
 
+class Removal(StrEnum):
+    """What happens to a member who comes onto the block-list."""
+
+    KICK = "kick"
+    BAN = "ban"
+    REPORT = "report"
+    """Nothing: it is written into the ledger and the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latecomers:
+    """What happens to an invite that nobody answers. Times are seconds after the invite."""
+
+    reminders: tuple[float, ...] = (86400.0, 3 * 86400.0)
+    """When to remind; at most two are kept (promise 4)."""
+    lifetime: float = 7 * 86400.0
+    """When the invite is withdrawn; 0: never."""
+
+    def ends_at(self, invited_at: float) -> float | None:
+        """When an invite is withdrawn; None: never."""
+        return invited_at + self.lifetime if self.lifetime else None
+
+    def next_due(self, invited_at: float, reminded: int, now: float) -> float | None:
+        """When something is to be done about an invite next, after so many reminders; None: never.
+
+        Counted from ``now``, so that after a long outage reminders come no closer than they were meant to.
+        """
+        ends = self.ends_at(invited_at)
+        if reminded >= len(self.reminders):
+            return ends
+        reminder = now + self.reminders[reminded] - (self.reminders[reminded - 1] if reminded else 0.0)
+        return reminder if ends is None or reminder < ends else ends
+
+
+@dataclass(frozen=True, slots=True)
+class Welcoming:
+    """How people who join are welcomed."""
+
+    text: str = ""
+    """Markdown with placeholders; "" welcomes nobody."""
+    delay: float = 0.0
+    """Seconds from the join to the welcome; whoever has left by then is not welcomed."""
+    everyone: bool = False
+    """Also people who joined without a knock."""
+    clear_in_encrypted: bool = False
+    """Send it unencrypted into an encrypted room when it cannot be encrypted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
     """One door. ``room_id`` is secret: it appears in no public answer, log or metric (promise 5)."""
@@ -60,6 +108,15 @@ class Door:
     """Seconds that Knock keeps trying to deliver an admitted knock."""
     invite_reason: str = "You asked to join. Accept to come in."
     """Shown by the invited person's Matrix app beside the invitation."""
+    hold_lifetime: float = 30 * 86400.0
+    """Seconds after which a held knock that no moderator decided expires; 0: never."""
+    latecomers: Latecomers = field(default_factory=Latecomers)
+    welcoming: Welcoming = field(default_factory=Welcoming)
+    blocked_members: Removal = Removal.KICK
+
+    def reminder_reason(self, reminded: int) -> str:
+        """The reason of the next reminder: never the same as before, or it would be no new event."""
+        return f"Reminder {reminded + 1}: {self.invite_reason}"
 
     def __repr__(self) -> str:
         return f"Door({self.slug!r})"

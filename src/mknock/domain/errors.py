@@ -12,6 +12,7 @@
     ├── NotFound                 no such knock, rule or person on record
     ├── NotAllowed               refused on purpose: the bot itself, an equal power level
     ├── StoreUnavailable         the store gave no answer: try again
+    ├── EncryptionUnavailable    nothing can be encrypted until the owner has done something
     └── HomeserverError
         ├── HomeserverUnavailable   no usable answer: we know neither yes nor no
         ├── RateLimited             the homeserver asked us to wait
@@ -71,6 +72,10 @@ class NotAllowed(KnockError):
 
 class StoreUnavailable(KnockError):
     """The store gave no answer: nothing is known and nothing was kept. Try again."""
+
+
+class EncryptionUnavailable(KnockError):
+    """Nothing can be encrypted now; the text tells the owner what to do."""
 
 
 class HomeserverError(KnockError):

@@ -57,7 +57,7 @@ class MatrixID:
         long refused to register a name that differs in case only, so treating
         them as one costs nobody and closes an easy way round the block-list.
         """
-        return str(self).lower()
+        return key_of(str(self))
 
     @classmethod
     def of(cls, text: str) -> Self:
@@ -79,6 +79,11 @@ class MatrixID:
         if not _fits(text):
             raise InvalidMatrixID(TOO_LONG)
         return cls(localpart, server)
+
+
+def key_of(user_id: str) -> str:
+    """The key (see MatrixID.key) of an ID that a homeserver gave, whatever it looks like."""
+    return user_id.lower()
 
 
 # --- what we say --------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ class KnockState(StrEnum):
 S = KnockState
 
 MOVES: Mapping[KnockState, frozenset[KnockState]] = {
-    S.HELD: frozenset({S.ADMITTED, S.REFUSED, S.EXPIRED}),
+    S.HELD: frozenset({S.ADMITTED, S.INVITED, S.ALREADY_MEMBER, S.REFUSED, S.EXPIRED}),
     S.ADMITTED: frozenset({S.INVITED, S.ALREADY_MEMBER, S.HELD, S.REFUSED, S.RESCINDED, S.FAILED}),
     S.INVITED: frozenset({S.JOINED, S.DECLINED, S.EXPIRED, S.RESCINDED, S.REMOVED}),
     S.JOINED: frozenset({S.LEFT, S.REMOVED}),
@@ -53,6 +53,9 @@ MOVES: Mapping[KnockState, frozenset[KnockState]] = {
 
 OPEN: frozenset[KnockState] = frozenset({S.HELD, S.ADMITTED, S.INVITED})
 """A person has at most one open knock a room."""
+
+MEMBERS: frozenset[KnockState] = frozenset({S.JOINED, S.ALREADY_MEMBER})
+"""Whoever knocked is in the room."""
 
 NEEDS_PROOF: frozenset[KnockState] = frozenset({S.DECLINED, S.LEFT, S.REMOVED, S.EXPIRED, S.RESCINDED})
 """Endings after which nobody is invited again on a stranger's word (promise 4)."""
@@ -84,6 +87,16 @@ class Reason(StrEnum):
     INVITED = "invited"
     ALREADY_MEMBER = "already_member"
     JOINED = "joined"
+    INVITED_IN_ROOM = "invited_in_room"
+    """Somebody else invited the person from within the room."""
+    DECLINED = "declined"
+    NO_ANSWER = "no_answer"
+    """The invite was not answered in time."""
+    NOT_REVIEWED = "not_reviewed"
+    """No moderator decided in time."""
+    LEFT = "left"
+    REMOVED = "removed"
+    """Somebody else removed the person, or took the invite back, in the room."""
     NO_SUCH_USER = "no_such_user"
     BANNED = "banned"
     INVITES_BLOCKED = "invites_blocked"
@@ -173,6 +186,8 @@ class Knock:
     """Counts the claims, so that a worker whose claim lapsed cannot finish another's work."""
     attempts: int = 0
     """Tries that ended without a usable answer."""
+    reminders: int = 0
+    """How often the person was reminded of the open invite."""
     invited_at: float | None = None
     joined_at: float | None = None
     welcomed_at: float | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ Row = Sequence[Any]
 KNOCK_COLUMNS = (
     "id, door, room_id, user_id, user_key, state, reason, detail, rule, platform, proven, trapped, answers,"
     " created_at, updated_at, seen_at, repeats, expires_at, due_at, fence, attempts,"
-    " invited_at, joined_at, welcomed_at"
+    " invited_at, joined_at, welcomed_at, reminders"
 )
 RULE_COLUMNS = "key, kind, entity, reason, source, author, at"
 ENTRY_COLUMNS = "id, at, actor, action, door, knock_id, user_id, reason, rule, before, after, detail"
@@ -23,6 +24,14 @@ ENTRY_COLUMNS = "id, at, actor, action, door, knock_id, user_id, reason, rule, b
 
 _json = json.JSONEncoder(separators=(",", ":")).encode
 """ASCII only: what databases cannot keep in a text (NUL, half a surrogate pair) is written as an escape."""
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def storable(value: Any) -> Any:
+    """A parameter as any database can keep it: PostgreSQL has no NUL in a text, and none has half a surrogate pair."""
+    if isinstance(value, str) and (not value.isascii() or "\0" in value):
+        return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+    return value
 
 
 def answers_text(answers: Sequence[Answer]) -> str:
@@ -55,6 +64,7 @@ def knock_row(knock: Knock) -> tuple[Any, ...]:
         knock.invited_at,
         knock.joined_at,
         knock.welcomed_at,
+        knock.reminders,
     )
 
 
@@ -84,6 +94,7 @@ def knock_of(row: Row) -> Knock:
         invited_at=row[21],
         joined_at=row[22],
         welcomed_at=row[23],
+        reminders=row[24],
     )
 
 

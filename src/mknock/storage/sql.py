@@ -1,8 +1,15 @@
-"""Every SQL statement, written once for SQLite and PostgreSQL, with $1 parameters."""
+"""Every SQL statement, written once for SQLite and PostgreSQL, with $1 parameters.
+
+SQLite has one writer at a time and needs no locks, so its driver leaves out LOCK,
+WAKE and every ``FOR UPDATE``.
+"""
 
 from __future__ import annotations
 
-from mknock.domain.knocks import OPEN, KnockState
+from functools import cache
+
+from mknock.domain.knocks import MEMBERS, OPEN, KnockState
+from mknock.ports import PAUSES, Queue
 from mknock.storage.rows import ENTRY_COLUMNS, KNOCK_COLUMNS, RULE_COLUMNS
 
 
@@ -15,8 +22,18 @@ def _listed(states: frozenset[KnockState]) -> str:
     return ", ".join(f"'{state.value}'" for state in sorted(states))
 
 
+LOCK = "SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS key"
+"""Let nobody else into a transaction with one of these names until the end of this one. It is a transaction's first
+step or none, so that several transactions can take their locks together, in one order, and never wait in a circle."""
+LOCK_IN_STEP = f"{LOCK} -- in step"
+"""The same, but the first name lets in whoever is let in by the others: their transactions may be run in step, each
+statement for all of them at once."""
+WAKE = "SELECT pg_notify('mknock_work', '')"
+"""Tell every process, once this is on disk, that work is due."""
+
 ADD_KNOCK = f"INSERT INTO knocks ({KNOCK_COLUMNS}) VALUES ({_places(KNOCK_COLUMNS)})"  # noqa: S608
 KNOCK = f"SELECT {KNOCK_COLUMNS} FROM knocks WHERE id = $1"  # noqa: S608
+KNOCK_TO_CHANGE = f"{KNOCK} FOR UPDATE"
 _OPEN = f"state IN ({_listed(OPEN)})"
 _PLACE = f"CASE WHEN {_OPEN} THEN 'open' ELSE id END"
 """Both as in the migration, letter by letter, or their indexes are of no use. In capitals and figures, ids sort
@@ -25,6 +42,7 @@ HISTORY = f"""SELECT {KNOCK_COLUMNS} FROM knocks
  WHERE user_key = $1 AND room_id = $2 AND trapped = $3 ORDER BY {_PLACE} DESC LIMIT $4"""  # noqa: S608
 """The open knock first, whatever its id, then the newest."""
 OF_PERSON = f"SELECT {KNOCK_COLUMNS} FROM knocks WHERE user_key = $1 ORDER BY id DESC"  # noqa: S608
+OF_PERSON_TO_CHANGE = f"{OF_PERSON} FOR UPDATE"
 
 
 def knocks_in(states: frozenset[KnockState]) -> str:
@@ -32,6 +50,8 @@ def knocks_in(states: frozenset[KnockState]) -> str:
     condition = f"state IN ({_listed(states)}) AND id > $1"
     if states <= OPEN:
         condition = f"{_OPEN} AND {condition}"
+    elif states <= MEMBERS:
+        condition = f"state IN ({_listed(MEMBERS)}) AND {condition}"
     return f"SELECT {KNOCK_COLUMNS} FROM knocks WHERE {condition} ORDER BY id LIMIT $2"  # noqa: S608
 
 
@@ -53,12 +73,32 @@ KNOWN = f"""SELECT (SELECT knock_id FROM events WHERE name = $3),
 homeserver and of the door, and the rule."""
 REPEAT = "UPDATE knocks SET repeats = repeats + 1, seen_at = $2 WHERE id = $1"
 WRITE_KNOCK = """UPDATE knocks SET user_id = $3, state = $4, reason = $5, detail = $6, rule = $7, updated_at = $8,
- due_at = $9, attempts = $10, invited_at = $11, joined_at = $12, welcomed_at = $13, fence = $14, expires_at = $15
- WHERE id = $1 AND fence = $2 RETURNING id"""
-CLAIM = f"""UPDATE knocks SET due_at = $2, fence = fence + 1 WHERE id IN
- (SELECT id FROM knocks WHERE due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at LIMIT $3)
- RETURNING {KNOCK_COLUMNS}"""  # noqa: S608
-NEXT_DUE = "SELECT due_at FROM knocks WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1"
+ due_at = $9, attempts = $10, invited_at = $11, joined_at = $12, welcomed_at = $13, fence = $14, expires_at = $15,
+ reminders = $16 WHERE id = $1 AND fence = $2 RETURNING id"""
+_QUEUED = {
+    queue: f"due_at IS NOT NULL AND state {'=' if queue is Queue.WELCOMES else '<>'} 'joined'"
+    for queue in Queue
+}
+"""As in the migration, letter by letter, or their indexes are of no use."""
+
+
+@cache
+def claim(queue: Queue) -> str:
+    """Claim what is due at $1 until $2, at most $3, but for what others are claiming now.
+
+    Materialized, or PostgreSQL may look for due knocks once for each knock, and claim more than $3.
+    """
+    return f"""WITH due AS MATERIALIZED
+ (SELECT id FROM knocks WHERE {_QUEUED[queue]} AND due_at <= $1 ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+ UPDATE knocks SET due_at = $2, fence = fence + 1 WHERE id IN (SELECT id FROM due) RETURNING {KNOCK_COLUMNS}"""  # noqa: S608
+
+
+NEXT_DUE = {
+    queue: f"SELECT due_at FROM knocks WHERE {condition} ORDER BY due_at LIMIT 1"  # noqa: S608
+    for queue, condition in _QUEUED.items()
+}
+HURRY = """UPDATE knocks SET due_at = $2 WHERE user_key = $1 AND state = 'joined' AND due_at > $2
+ AND welcomed_at IS NULL RETURNING id"""
 RENEW = "UPDATE knocks SET due_at = $3 WHERE id = $1 AND fence = $2 AND due_at IS NOT NULL"
 PUT_BACK = """UPDATE knocks SET due_at = $3, attempts = attempts + $4, fence = fence + 1 WHERE id = $1 AND fence = $2
  AND due_at IS NOT NULL RETURNING id"""
@@ -70,8 +110,10 @@ ADD_EVENT = (
 
 COUNT = """INSERT INTO counters (expires_at, name, count) VALUES ($1, $2, 1)
  ON CONFLICT (expires_at, name) DO UPDATE SET count = counters.count + 1"""
-COUNT_TWO = COUNT.replace("($1, $2, 1)", "($1, $2, 1), ($1, $3, 1)")
-"""What is counted was read before: RETURNING makes SQLite build a table on each call, and costs more than both."""
+TELLING = " RETURNING count"
+COUNT_TWO = COUNT.replace("($1, $2, 1)", "($1, $2, 1), ($1, $3, 1)") + TELLING
+"""SQLite leaves out what TELLING asks for: it would build a table on each call, which costs more than to have read
+the counts before."""
 UNCOUNT = "DELETE FROM counters WHERE name = $3 AND expires_at IN ($1, $2)"
 BACKOFF = "SELECT level, until_at FROM backoffs WHERE sender = $1 AND expires_at > $2"
 SET_BACKOFF = """INSERT INTO backoffs (sender, level, until_at, expires_at) VALUES ($1, $2, $3, $4)
@@ -94,7 +136,10 @@ PACE = "SELECT free_at FROM paces WHERE name = $1"
 SET_PACE = """INSERT INTO paces (name, free_at) VALUES ($1, $2)
  ON CONFLICT (name) DO UPDATE SET free_at = excluded.free_at"""
 PAUSED = "SELECT until_at FROM pauses WHERE name = $1"
-PAUSED_FOR_INVITES = "SELECT max(until_at) FROM pauses WHERE name IN ('homeserver', 'invite', 'owner')"
+PAUSED_QUEUE = {
+    queue: f"SELECT max(until_at) FROM pauses WHERE name IN ({', '.join(map(repr, names))})"  # noqa: S608
+    for queue, names in PAUSES.items()
+}
 PAUSE = """INSERT INTO pauses AS p (name, until_at) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET
  until_at = CASE WHEN excluded.until_at > p.until_at THEN excluded.until_at ELSE p.until_at END"""
 RESUME = "DELETE FROM pauses WHERE name = $1"
@@ -105,13 +150,16 @@ DROP_LEASE = "DELETE FROM leases WHERE name = $1 AND holder = $2"
 SECRET = "SELECT value FROM secrets WHERE name = $1"  # noqa: S105
 PUT_SECRET = """INSERT INTO secrets (name, value, expires_at) VALUES ($1, $2, $3)
  ON CONFLICT (name) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at"""  # noqa: S105
+COUNT_UP = """INSERT INTO secrets AS s (name, value, expires_at) VALUES ($1, $3, NULL)
+ ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE s.value = $2 RETURNING name"""
+"""A number that several processes watch, not sealed as it is no secret: no row comes back if it is not $2."""
 ADD_SECRET = """INSERT INTO secrets (name, value, expires_at) VALUES ($1, $2, $3)
  ON CONFLICT (name) DO NOTHING"""  # noqa: S105
 DROP_SECRET = "DELETE FROM secrets WHERE name = $1"  # noqa: S105
 
 TIDY = tuple(
     f"""DELETE FROM {table} WHERE ({key}) IN
- (SELECT {key} FROM {table} WHERE expires_at <= $1 LIMIT $2) RETURNING 1"""  # noqa: S608
+ (SELECT {key} FROM {table} WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1"""  # noqa: S608
     for table, key in (
         ("counters", "expires_at, name"),
         ("backoffs", "sender"),

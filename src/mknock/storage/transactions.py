@@ -5,6 +5,11 @@ sent the rows. A back-end runs it inside one transaction, so the logic is
 written once and a driver stays small. A transaction may be run
 again from the start when its batch has to be rolled back: it must not
 have effects of its own.
+
+Several processes may be at it, under READ COMMITTED. So whoever reads in order
+to write first takes a lock (``sql.LOCK``, by name) on what it is about: the
+door whose windows it counts in, the person, the sender. docs/adr/0009 says why
+nobody waits in a circle.
 """
 
 from __future__ import annotations
@@ -29,6 +34,7 @@ from mknock.ports import (
     Judge,
     Kept,
     Pace,
+    Queue,
 )
 from mknock.storage import sql
 from mknock.storage.rows import Row, entry_row, knock_of, knock_row, rule_of, rule_row
@@ -40,15 +46,19 @@ Steps = Generator[Step, Rows, T]
 
 EVENT_KEPT = 90 * 86400.0
 """Seconds that a delivery's event id is remembered; the longest retry of a known platform is 31 hours."""
+RULES_LINE = "rules"
+"""The line of those who change the block-list."""
 
 
 def admit(attempt: Attempt, judge: Judge) -> Steps[Kept | AskedToWait]:
     """Gather the facts, judge and keep. See ports.Store.admit.
 
     The same statements run whatever the decision (promise 6); a repeat has
-    fewer. Counts are read before they are written, so a back-end lets no
-    two admissions at one door run at the same time.
+    fewer. Counts are read before they are written, so no two admissions at
+    one door run at the same time, unless counting tells the new counts: then
+    those of different people and senders may run in step.
     """
+    yield sql.LOCK_IN_STEP, _line(attempt)
     sender_count = 0.0
     if attempt.sender is not None:
         wait, sender_count = yield from _count_sender(
@@ -62,20 +72,32 @@ def admit(attempt: Attempt, judge: Judge) -> Steps[Kept | AskedToWait]:
     before = (yield from _seen(known.seen)) or _repeated(attempt, known)
     if before is not None:
         return (yield from _repeat(attempt, before, event))
-    yield sql.COUNT_TWO, (slot.expires_at, *counters)
+    counted = yield sql.COUNT_TWO, (slot.expires_at, *counters)
+    at_homeserver, at_door = [row[0] - 1 for row in counted] or known.counts
     facts = Facts(
         rule=known.rule,
         history=known.history,
         open_elsewhere=known.open_elsewhere,
         sender_count=sender_count,
-        homeserver_count=known.homeserver_count,
-        door_count=known.door_count,
+        homeserver_count=slot.estimate(at_homeserver, known.before[0]),
+        door_count=slot.estimate(at_door, known.before[1]),
     )
     return (yield from _keep(attempt, person, event, judge(attempt, facts)))
 
 
+def _line(attempt: Attempt) -> tuple[str, ...]:
+    """The lines in which a knock stands: at its door (where others run in step), of its person, of its sender."""
+    names = f"door:{attempt.door.slug}", _person(attempt.user.key)
+    return names if attempt.sender is None else (*names, f"sender:{attempt.sender}")
+
+
+def _person(user_key: str) -> str:
+    return f"person:{user_key}"
+
+
 def count_request(door: Door, sender: str, at: float) -> Steps[float]:
     """Count a request that made no knock; see ports.Store.count_request."""
+    yield sql.LOCK, (f"sender:{sender}",)
     wait, _ = yield from _count_sender(door, sender, at, trusted=False)
     return wait
 
@@ -143,8 +165,10 @@ class _Known:
     seen: str | None
     """The knock that this very delivery has led to before."""
     open_elsewhere: bool
-    homeserver_count: float
-    door_count: float
+    counts: tuple[int | None, int | None]
+    """Of the homeserver and of the door, this knock not included, in the slot of now."""
+    before: tuple[int | None, int | None]
+    """The same in the slot before."""
     rule: Rule | None
     history: tuple[Knock, ...]
 
@@ -159,8 +183,8 @@ def _known(
     return _Known(
         seen=seen,
         open_elsewhere=bool(elsewhere),
-        homeserver_count=slot.estimate(at_homeserver, at_homeserver_before),
-        door_count=slot.estimate(at_door, at_door_before),
+        counts=(at_homeserver, at_door),
+        before=(at_homeserver_before, at_door_before),
         rule=rule_of(rule) if rule[0] is not None else None,
         history=tuple(map(knock_of, history)),
     )
@@ -212,6 +236,7 @@ def _keep(attempt: Attempt, person: str, event: str, decision: Decision) -> Step
     yield sql.ADD_KNOCK, knock_row(knock)
     yield from _remember(event, knock.id, attempt.at)
     yield sql.ADD_ENTRY, entry_row(knock.id, _decided(attempt, knock, decision))
+    yield sql.WAKE, ()  # whatever the decision (promise 6)
     return Kept(knock)
 
 
@@ -241,8 +266,15 @@ def _knock(attempt: Attempt, person: str, decision: Decision) -> Knock:
         updated_at=at,
         seen_at=at,
         expires_at=at + attempt.door.lifetime,
-        due_at=at if state is KnockState.ADMITTED else None,
+        due_at=_first_due(attempt.door, state, at),
     )
+
+
+def _first_due(door: Door, state: KnockState, at: float) -> float | None:
+    """When a worker looks at a new knock: at once to invite, at the end of its patience if it is held."""
+    if state is KnockState.HELD and door.hold_lifetime:
+        return at + door.hold_lifetime
+    return at if state is KnockState.ADMITTED else None
 
 
 def _decided(attempt: Attempt, knock: Knock, decision: Decision) -> Entry:
@@ -267,11 +299,11 @@ def write(*entries: Entry) -> Steps[None]:
             yield sql.ADD_ENTRY, entry_row(entry_id, entry)
 
 
-def claim(
-    now: float, limit: int, lease: float, pace: Pace | None, claim_sql: str = sql.CLAIM
-) -> Steps[Claimed]:
+def claim(now: float, limit: int, lease: float, pace: Pace | None, queue: Queue) -> Steps[Claimed]:
     """Claim due knocks within the pace; see ports.Store.claim."""
-    rows = yield sql.PAUSED_FOR_INVITES, ()
+    if pace is not None and pace.interval > 0:
+        yield sql.LOCK, ("pace",)
+    rows = yield sql.PAUSED_QUEUE[queue], ()
     paused = rows[0][0]
     if paused is not None and paused > now:
         return Claimed((), paused)
@@ -282,27 +314,37 @@ def claim(
         slots = int((now + pace.burst * pace.interval - free_at) / pace.interval + 1e-9)
         if slots < 1:
             next_at = free_at - (pace.burst - 1) * pace.interval
-            return Claimed((), (yield from _later(next_at)))
+            return Claimed((), (yield from _later(queue, next_at)))
         limit = min(limit, slots)
-    rows = yield claim_sql, (now, now + lease, limit)
+    rows = yield sql.claim(queue), (now, now + lease, limit)
     if rows and pace is not None and pace.interval > 0:
         yield sql.SET_PACE, ("changes", free_at + len(rows) * pace.interval)
     knocks = sorted((knock_of(row) for row in rows), key=lambda knock: knock.id)
-    return Claimed(tuple(knocks), (yield from _later(0.0)))
+    return Claimed(tuple(knocks), (yield from _later(queue, 0.0)))
 
 
-def _later(earliest: float) -> Generator[Step, Rows, float | None]:
-    """When the next knock is due, but not before ``earliest``."""
-    rows = yield sql.NEXT_DUE, ()
+def _later(queue: Queue, earliest: float) -> Generator[Step, Rows, float | None]:
+    """When the next knock of the queue is due, but not before ``earliest``."""
+    rows = yield sql.NEXT_DUE[queue], ()
     return max(rows[0][0], earliest) if rows else None
 
 
+def hurry(user_key: str, now: float) -> Steps[int]:
+    yield sql.LOCK, (_person(user_key),)
+    rows = yield sql.HURRY, (user_key, now)
+    if rows:
+        yield sql.WAKE, ()
+    return len(rows)
+
+
 def renew(claims: Sequence[Knock], until: float) -> Steps[None]:
+    yield sql.LOCK, tuple({_person(knock.user_key) for knock in claims})
     for knock in claims:
         yield sql.RENEW, (knock.id, knock.fence, until)
 
 
 def put_back(knock: Knock, due_at: float, tried: bool) -> Steps[bool]:
+    yield sql.LOCK, (_person(knock.user_key),)
     rows = yield sql.PUT_BACK, (knock.id, knock.fence, due_at, int(tried))
     return bool(rows)
 
@@ -324,20 +366,30 @@ def _write_knock(before: Knock, after: Knock, *, fence: int) -> Step:
         after.welcomed_at,
         fence,
         after.expires_at,
+        after.reminders,
     )
 
 
 def record(knock: Knock, after: Knock, entries: Sequence[Entry]) -> Steps[bool]:
     """Write what became of a claimed knock, unless its claim was taken over."""
+    yield sql.LOCK, (_person(knock.user_key),)
     rows = yield _write_knock(knock, after, fence=knock.fence)
     if not rows:
         return False
     yield from write(*entries)
+    yield from _wake_for(after)
     return True
 
 
+def _wake_for(after: Knock) -> Generator[Step, Rows, None]:
+    """Tell the other processes of a knock that is due as soon as it is written; what is due later, they find."""
+    if after.due_at is not None and after.due_at <= after.updated_at:
+        yield sql.WAKE, ()
+
+
 def change(knock_id: str, how: Callable[[Knock], Knock], entry: Entry) -> Steps[Knock]:
-    rows = yield sql.KNOCK, (knock_id,)
+    """Change one knock; see ports.Store.change. It waits for one row while it holds nothing: it needs no line."""
+    rows = yield sql.KNOCK_TO_CHANGE, (knock_id,)
     if not rows:
         raise NotFound(f"there is no knock {knock_id[:40]!r}")
     before = knock_of(rows[0])
@@ -346,6 +398,7 @@ def change(knock_id: str, how: Callable[[Knock], Knock], entry: Entry) -> Steps[
         return before
     yield _write_knock(before, after, fence=before.fence + 1)
     yield from write(_changed(before, after, entry))
+    yield from _wake_for(after)
     return replace(after, fence=before.fence + 1)
 
 
@@ -363,11 +416,12 @@ def _changed(before: Knock, after: Knock, entry: Entry) -> Entry:
 
 def block(rule: Rule, entry: Entry) -> Steps[tuple[bool, list[Knock]]]:
     """Add a rule and refuse whoever waits; see ports.Store.block."""
+    yield sql.LOCK, (RULES_LINE, _person(rule.key))
     lines, invited = [], []
     added = yield sql.ADD_RULE, rule_row(rule)
     if added:
         lines.append(replace(entry, user_id=rule.entity, rule=rule.entity, after="blocked"))
-    rows = yield sql.OF_PERSON, (rule.key,)
+    rows = yield sql.OF_PERSON_TO_CHANGE, (rule.key,)
     for knock in map(knock_of, rows):
         after = stopped(knock, at=entry.at, reason=Reason.BLOCKED, rule=rule.entity)
         if after == knock:
@@ -381,6 +435,7 @@ def block(rule: Rule, entry: Entry) -> Steps[tuple[bool, list[Knock]]]:
 
 
 def unblock(user_key: str, entry: Entry) -> Steps[Rule | None]:
+    yield sql.LOCK, (RULES_LINE, _person(user_key))
     rows = yield sql.DROP_RULE, (user_key,)
     if not rows:
         return None
@@ -392,7 +447,7 @@ def unblock(user_key: str, entry: Entry) -> Steps[Rule | None]:
 
 def _keep_invited(user_key: str, entry: Entry) -> Steps[None]:
     """Let the open invites of somebody who is no longer blocked be, if they are not withdrawn yet."""
-    rows = yield sql.OF_PERSON, (user_key,)
+    rows = yield sql.OF_PERSON_TO_CHANGE, (user_key,)
     for knock in map(knock_of, rows):
         if knock.state is KnockState.INVITED and knock.reason is Reason.BLOCKED:
             after = replace(knock, reason=Reason.INVITED, rule="", due_at=None, updated_at=entry.at)
@@ -400,6 +455,7 @@ def _keep_invited(user_key: str, entry: Entry) -> Steps[None]:
 
 
 def import_rules(rules: Sequence[Rule], entry: Entry) -> Steps[int]:
+    yield sql.LOCK, (RULES_LINE,)
     new = 0
     for rule in rules:
         added = yield sql.ADD_RULE, rule_row(rule)
@@ -409,7 +465,18 @@ def import_rules(rules: Sequence[Rule], entry: Entry) -> Steps[int]:
     return new
 
 
+def add(knock: Knock, entry: Entry) -> Steps[None]:
+    yield sql.LOCK, (_person(knock.user_key),)
+    yield sql.ADD_KNOCK, knock_row(knock)
+    yield from write(
+        replace(entry, door=knock.door, knock_id=knock.id, user_id=knock.user_id, after=knock.state.value)
+    )
+    yield from _wake_for(knock)
+
+
 def import_knocks(knocks: Sequence[Knock], entry: Entry) -> Steps[int]:
+    """Add what is not there; should somebody knock meanwhile, the index of open knocks lets only one of both in."""
+    yield sql.LOCK, ("import",)
     new = 0
     for knock in knocks:
         there = yield sql.HISTORY, (knock.user_key, knock.room_id, 0, 1)
@@ -424,9 +491,20 @@ def import_knocks(knocks: Sequence[Knock], entry: Entry) -> Steps[int]:
 
 
 def settle_secret(name: str, value: str, expires_at: float | None) -> Steps[str]:
-    yield sql.ADD_SECRET, (name, value, expires_at)
-    rows = yield sql.SECRET, (name,)
+    rows: Rows = []
+    while not rows:  # it may be dropped between the two
+        yield sql.ADD_SECRET, (name, value, expires_at)
+        rows = yield sql.SECRET, (name,)
     return str(rows[0][0])
+
+
+def put_secrets(rows: Sequence[tuple[Any, ...]], fence: str, seen: str) -> Steps[bool]:
+    mine = yield sql.COUNT_UP, (fence, seen, str(int(seen or 0) + 1))
+    if not mine:
+        return False
+    for row in rows:
+        yield sql.PUT_SECRET, row
+    return True
 
 
 def take_lease(name: str, holder: str, now: float, until: float) -> Steps[bool]:
