@@ -147,8 +147,8 @@ class Stage:
         return printed
 
 
-async def until(so: Callable[[], Awaitable[bool]], otherwise: str) -> None:
-    async def asked() -> bool:
+async def until(so: Callable[[], Awaitable[object]], otherwise: str) -> None:
+    async def asked() -> object:
         return await so()
 
     try:
@@ -225,7 +225,30 @@ async def a_knock(say: Narrator, stage: Stage) -> bytes:
     await stage.visitor.join(stage.room)
     await stage.until("join", stage.visitor.user_id, "Bob was not in the room")
     say.saw("Bob is in the room")
+    await a_welcome(say, stage)
     return body
+
+
+async def a_welcome(say: Narrator, stage: Stage) -> None:
+    """Knock hears of the join and greets in the room."""
+    began = time.perf_counter()
+    say.step("Knock hears of it, and welcomes him.")
+    await until(lambda: greeting(stage), "Bob was not welcomed")
+    say.saw(f"Bob was welcomed {(time.perf_counter() - began) * 1000:.0f} ms later:")
+    say.note(await greeting(stage))
+
+
+async def greeting(stage: Stage) -> str:
+    """What the bot has said to Bob in the room; "" so far nothing."""
+    newest = {"dir": "b", "limit": "20"}
+    events = (await stage.owner.must("GET", "rooms", stage.room, "messages", params=newest))["chunk"]
+    contents = (event["content"] for event in events if event["type"] == "m.room.message")
+    return next((str(content["body"]) for content in contents if _pings(content, stage.visitor)), "")
+
+
+def _pings(content: dict[str, Any], person: Account) -> bool:
+    mentioned: list[str] = content.get("m.mentions", {}).get("user_ids", [])
+    return mentioned == [person.user_id]
 
 
 async def repeats(say: Narrator, stage: Stage, body: bytes) -> None:

@@ -17,7 +17,7 @@ from io import StringIO
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dotenv.parser import parse_stream
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
@@ -79,10 +79,15 @@ def _whole(low: int, high: int) -> BeforeValidator:
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
+def _duration(value: object) -> float:
+    """Seconds of a time such as 90, 1.5h or 7d; -1 if it is none."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+) *([smhdw]?)", str(value))
+    return float(match[1]) * UNITS[match[2]] if match else -1.0
+
+
 def _seconds(low: float, high: float) -> BeforeValidator:
     def read(value: object) -> float:
-        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+) *([smhdw]?)", str(value))
-        seconds = float(match[1]) * UNITS[match[2]] if match else -1.0
+        seconds = _duration(value)
         if not low <= seconds <= high:
             limits = f"from {low:g} to {high:g}"
             raise ValueError(
@@ -128,13 +133,44 @@ def _address(value: str) -> str:
     return value.rstrip("/")
 
 
-def _store_address(value: str) -> str:
-    scheme, _, path = value.partition("://")
-    if scheme in ("postgresql", "postgres", "redis", "rediss", "valkey"):
-        raise ValueError("names PostgreSQL or Redis, which come in a later release; use sqlite:/// for now.")
+def _store_address(value: SecretStr) -> SecretStr:
+    scheme, _, path = value.get_secret_value().partition("://")
+    if scheme in ("redis", "rediss", "valkey"):
+        raise ValueError("names Redis, which comes in a later release; use sqlite:/// or postgresql://.")
+    if scheme in POSTGRES:
+        return _postgres_address(value)
     if scheme != "sqlite" or not re.fullmatch(r"/[^?#]*[^?#/]", path) or ":memory:" in path:
-        raise ValueError("must be sqlite:///relative/file.db or sqlite:////absolute/file.db.")
+        raise ValueError(
+            "must be sqlite:///relative/file.db, sqlite:////absolute/file.db or postgresql://user:password@host/name."
+        )
     return value
+
+
+POSTGRES = ("postgresql", "postgres")
+"""The schemes of PostgreSQL's addresses."""
+
+
+def _postgres_address(value: SecretStr) -> SecretStr:
+    """An address as PostgreSQL's own programs take it. Errors do not repeat it: it holds a password."""
+    text = value.get_secret_value()
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in POSTGRES or not (parts.netloc or parts.query):
+        raise ValueError("must be postgresql://user:password@host/name.")
+    if "#" in text or not re.fullmatch(r"[!-~]+", text):
+        raise ValueError(
+            "must have every character of the password that is no letter and no digit percent-encoded (# is %23)."
+        )
+    return value
+
+
+def _passwords(address: SecretStr | None) -> Iterator[str]:
+    """The password of an address, as it is written there and as it is."""
+    found = urlsplit(address.get_secret_value()).password if address else None
+    if found:
+        yield from {found, unquote(found)}
 
 
 def _room_id(value: SecretStr) -> SecretStr:
@@ -211,6 +247,21 @@ def _short_text(value: str) -> str:
     return value
 
 
+def _reminders(value: object) -> tuple[float, ...]:
+    if not isinstance(value, str):
+        return tuple(value) if isinstance(value, Iterable) else ()
+    words = [] if value.lower() == "off" else re.split(r"[,\s]+", value)
+    times = tuple(_duration(word) for word in words if word)
+    if not all(60 <= time <= YEAR for time in times) or list(times) != sorted(set(times)):
+        raise ValueError(
+            "must list times after the invite in their order, each from 60 s to a year, such as 1d, 3d, or be off,"
+            f" but is {_shown(value)}."
+        )
+    if len(times) > 2:
+        raise ValueError("must list at most two times: nobody is reminded more often.")
+    return times
+
+
 Address = Annotated[str, AfterValidator(_address)]
 Count = Annotated[int, _whole(1, 1_000_000)]
 Switch = Annotated[bool, BeforeValidator(_switch)]
@@ -219,10 +270,13 @@ RoomID = Annotated[SecretStr, AfterValidator(_room_id)]
 Email = Annotated[str, AfterValidator(_email)]
 MatrixUser = Annotated[str, AfterValidator(_matrix_user)]
 ServerName = Annotated[str, AfterValidator(_server_name)]
-StoreAddress = Annotated[str, AfterValidator(_store_address)]
+StoreAddress = Annotated[SecretStr, AfterValidator(_store_address)]
+PostgresAddress = Annotated[SecretStr, AfterValidator(_postgres_address)]
 Slug = Annotated[str, AfterValidator(_slug)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(_networks)]
 ShortText = Annotated[str, AfterValidator(_short_text)]
+Reminders = Annotated[tuple[float, ...], BeforeValidator(_reminders)]
+BlockedMembers = Annotated[str, _one_of("kick", "ban", "report")]
 Policy = Annotated[str, _one_of("auto", "review", "closed")]
 LogLevel = Annotated[str, _one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", change=str.upper)]
 LogFormat = Annotated[str, _one_of("auto", "console", "json")]
@@ -318,13 +372,54 @@ class Settings(BaseModel):
         1.0, description="Seconds before the first repeat; doubled each time."
     )
     delivery_concurrency: Annotated[int, _whole(1, 256)] = Field(
-        32, description="Invitations on their way at once, in one process."
+        64, description="Invitations on their way at once, in one process."
     )
+
+    # after the invite
+    welcome_message: str | None = Field(
+        None, description="Markdown sent when somebody has joined; unset: a short greeting; off: nothing."
+    )
+    welcome_delay: Annotated[float, _seconds(0, 86400)] = Field(
+        0.0, description="Seconds from the join to the welcome; who has left by then is not welcomed."
+    )
+    welcome_everyone: Switch = Field(False, description="Welcome also people who joined without a knock.")
+    welcome_unencrypted: Switch = Field(
+        False, description="Welcome in clear in an encrypted room when Knock cannot encrypt."
+    )
+    recovery_key: Word | None = Field(
+        None, description="Recovery key of an account that was verified before, to sign Knock's device."
+    )
+    remind_after: Reminders = Field(
+        (86400.0, 259200.0), description="Times after the invite at which to remind; at most two, or off."
+    )
+    invite_lifetime: Annotated[float, _seconds(0, YEAR)] = Field(
+        604800.0, description="Seconds after which an unanswered invite is withdrawn; 0: never."
+    )
+    hold_lifetime: Annotated[float, _seconds(0, YEAR)] = Field(
+        2592000.0, description="Seconds after which a held knock that nobody decided expires; 0: never."
+    )
+    invite_check_interval: Annotated[float, _seconds(5, 86400)] = Field(
+        300.0, description="Seconds between two comparisons of the room with the record."
+    )
+    blocklist_scan_interval: Annotated[float, _seconds(5, 86400)] = Field(
+        600.0, description="Seconds between two scans of the room for people on the block-list."
+    )
+    blocked_members: BlockedMembers = Field(
+        "kick", description="What happens to a member on the block-list: kick, ban, or report."
+    )
+    watchdog_dry_run: Switch = Field(False, description="The scan removes nobody and only reports.")
 
     # what is kept
     data_dir: Path = Field(Path("data"), description="Folder for everything Knock keeps.")
     store_url: StoreAddress | None = Field(
-        None, repr=False, description="Where the store is; unset: knock.db in DATA_DIR."
+        None, description="Where the store is; unset: knock.db in DATA_DIR."
+    )
+    store_notify_url: PostgresAddress | None = Field(
+        None,
+        description="Address of the same PostgreSQL past a pooler, to hear of the other processes' work.",
+    )
+    store_pool_size: Annotated[int, _whole(1, 1000)] = Field(
+        10, description="Connections to PostgreSQL of one process, at the most."
     )
     secret_key: SecretStr | None = Field(None, description="Encrypts tokens at rest; 32 characters or more.")
     blocklist_file: Path = Field(
@@ -358,10 +453,16 @@ class Settings(BaseModel):
 
     @property
     def sqlite_path(self) -> Path:
-        """The file of the store."""
+        """The file of the store, if it is not in PostgreSQL."""
         if self.store_url is None:
             return self.data_dir / "knock.db"
-        return Path(self.store_url.removeprefix("sqlite:///"))
+        return Path(self.store_url.get_secret_value().removeprefix("sqlite:///"))
+
+    @property
+    def postgres_url(self) -> str | None:
+        """The address of the store's PostgreSQL; None if the store is a file."""
+        address = self.store_url.get_secret_value() if self.store_url else ""
+        return address if address.startswith(POSTGRES) else None
 
     @property
     def limit_per_homeserver(self) -> int:
@@ -389,7 +490,8 @@ class Settings(BaseModel):
     def secret_values(self) -> tuple[str, ...]:
         """What must never be seen, for ``telemetry.keep_secret``."""
         values = (getattr(self, name) for name in type(self).model_fields)
-        return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
+        secrets = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        return (*secrets, *_passwords(self.store_url), *_passwords(self.store_notify_url))
 
 
 NAMES = tuple(name.upper() for name in Settings.model_fields if name != "warnings")
@@ -435,6 +537,7 @@ def load_settings(
     findings.warnings += _strange_names(written, surroundings)
     given = _values(_filled(written) | _filled(surroundings), findings)
     _check_pairs(given, findings)
+    _check_store(given, findings)
     if require_sign_in and not findings.problems.keys() & _SIGN_IN_NAMES and not given.keys() & set(SignIn):
         findings.problem("MATRIX_ACCESS_TOKEN", NO_SIGN_IN)
     findings.warnings += _short_secrets(given)
@@ -542,6 +645,21 @@ def _check_pairs(given: Mapping[str, str], findings: _Findings) -> None:
     for one, other in _PAIRS:
         if one in given and other not in given and other not in findings.problems:
             findings.problem(one, f"{one} is set without {other}: set both, or neither.")
+
+
+def _check_store(given: Mapping[str, str], findings: _Findings) -> None:
+    in_postgres = given.get("STORE_URL", "").startswith(POSTGRES)
+    if in_postgres and "SECRET_KEY" not in given:
+        findings.problem(
+            "SECRET_KEY",
+            "SECRET_KEY is missing: it encrypts the tokens in PostgreSQL, which needs it;"
+            ' make one with "openssl rand -hex 32".',
+        )
+    if "STORE_NOTIFY_URL" in given and not in_postgres:
+        findings.problem(
+            "STORE_NOTIFY_URL",
+            "STORE_NOTIFY_URL is set, but STORE_URL does not name PostgreSQL: leave it out.",
+        )
 
 
 _SHORT = {"SECRET_KEY": 32, "API_KEY": 16, "FORM_TOKEN": 16}

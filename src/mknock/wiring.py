@@ -11,10 +11,10 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from types import FrameType
 from typing import Any
 
-import httpx2
 from pydantic import SecretStr
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -26,29 +26,38 @@ from mknock.api.sender import Visitors
 from mknock.api.stopping import Stopping
 from mknock.api.v0 import Admin
 from mknock.api.webhooks import FormsFirst, Webhooks
-from mknock.domain.doors import Door, FormReading, Limits, Policy
+from mknock.domain.doors import Door, FormReading, Latecomers, Limits, Policy, Removal, Welcoming
 from mknock.domain.errors import KnockError
+from mknock.domain.ids import key_of
 from mknock.matrix.auth import FixedToken, JwtSignIn, KeptSessionOnly, PasswordSignIn, SignedIn, SignIn
 from mknock.matrix.beeper import PROGRESS, BeeperLogin, EmailCodeSignIn
 from mknock.matrix.client import MatrixClient, TokenSource, bare, matrix_http
+from mknock.matrix.encryption import encryption_of
 from mknock.matrix.gateway import HomeserverGateway
+from mknock.matrix.lanes import Lanes
 from mknock.matrix.session import SECRET, Session, kept_session
-from mknock.ports import Clock, Homeserver, Pace, Store
+from mknock.ports import Clock, Encryption, Homeserver, Pace, Queue, Store
 from mknock.services.admission import Admission
 from mknock.services.doors import Doors
 from mknock.services.first_mknock import FirstMknock, OldFiles
 from mknock.services.first_mknock_files import OldSession
 from mknock.services.invitations import Invitations
+from mknock.services.memberships import Memberships
 from mknock.services.moderation import Moderation
 from mknock.services.outcomes import Outcomes
 from mknock.services.readiness import Readiness
 from mknock.services.retry import Retry
+from mknock.services.sessions import OwnSession
+from mknock.services.watchdog import Watchdog
+from mknock.services.welcome_text import DEFAULT_WELCOME, WelcomeTemplate
+from mknock.services.welcomes import Welcomes
 from mknock.settings import NO_SIGN_IN, Settings, SettingsError, load_settings
 from mknock.storage.sqlite import SqliteStore
 from mknock.telemetry import configure_logging, get_logger, keep_secret
 from mknock.workers.delivery import LEASE, Delivery
 from mknock.workers.housekeeping import Housekeeping
-from mknock.workers.runner import Duty, Runner
+from mknock.workers.runner import Duty, Runner, Turn
+from mknock.workers.watch import Watch
 
 log = get_logger(__name__)
 
@@ -56,6 +65,8 @@ CANNOT_START = 3
 """The exit code that tells uvicorn's supervisor not to start this worker again."""
 GARBAGE = 10_000
 """New objects between two collections; Python's 700 are made by two forms."""
+WELCOMES_AT_ONCE = 8
+"""Welcomes on their way at once."""
 STOP_GRACE = 0.3
 """Seconds that invites on their way have at the end."""
 CLOSING = 0.6
@@ -85,11 +96,55 @@ def door_of(settings: Settings) -> Door:
         cooldown=settings.knock_cooldown,
         lifetime=settings.knock_lifetime,
         invite_reason=settings.invite_reason,
+        hold_lifetime=settings.hold_lifetime,
+        latecomers=Latecomers(settings.remind_after, settings.invite_lifetime),
+        welcoming=Welcoming(
+            text=welcome_of(settings),
+            delay=settings.welcome_delay,
+            everyone=settings.welcome_everyone,
+            clear_in_encrypted=settings.welcome_unencrypted,
+        ),
+        blocked_members=Removal(settings.blocked_members),
     )
 
 
-def store_of(settings: Settings) -> SqliteStore:
-    return SqliteStore(settings.sqlite_path, secret_key=_value(settings.secret_key) or None)
+def welcome_of(settings: Settings) -> str:
+    """The welcome's text; "" for none.
+
+    Raises:
+        SettingsError: it cannot be understood.
+    """
+    text = DEFAULT_WELCOME if settings.welcome_message is None else settings.welcome_message
+    if text.strip().lower() == "off":
+        return ""
+    try:
+        WelcomeTemplate.parse(text)
+    except ValueError as error:
+        raise SettingsError([f"WELCOME_MESSAGE {error}"]) from None
+    return text
+
+
+def store_of(settings: Settings) -> Store:
+    """The store that STORE_URL names. Opens nothing yet.
+
+    Raises:
+        SettingsError: it names PostgreSQL, for which a package is missing.
+    """
+    secret_key = _value(settings.secret_key) or None
+    if settings.postgres_url is None:
+        return SqliteStore(settings.sqlite_path, secret_key=secret_key)
+    if find_spec("asyncpg") is None:
+        raise SettingsError(
+            ['STORE_URL names PostgreSQL, for which a package is missing: install "mknock[postgres]".']
+        )
+    from mknock.storage.postgres import PostgresStore  # only when used: few need its driver
+
+    return PostgresStore(
+        settings.postgres_url,
+        secret_key=secret_key,
+        notify_url=_value(settings.store_notify_url) or None,
+        pool_size=settings.store_pool_size,
+    )
 
 
 @dataclass
@@ -101,8 +156,10 @@ class Parts:
     homeserver: Homeserver
     doors: Doors
     clock: Clock
-    http: httpx2.AsyncClient
+    http: Lanes
     tokens: TokenSource | None = None
+    encryption: Encryption | None = None
+    """What encrypts for encrypted rooms; None without the extra ``e2ee``."""
 
     async def close(self) -> None:
         if isinstance(self.tokens, SignedIn):
@@ -119,18 +176,28 @@ def parts_of(
     clock: Clock = time.time,
 ) -> Parts:
     """Make the parts; whatever is given is used instead."""
-    store, http, tokens = store or store_of(settings), matrix_http(), None
-    if homeserver is None:
-        tokens = tokens_of(settings, store, http, clock)
-        homeserver = HomeserverGateway(MatrixClient(settings.matrix_base_url, tokens, http=http, clock=clock))
-    return Parts(settings, store, homeserver, Doors(door_of(settings)), clock, http, tokens)
+    store, http = store or store_of(settings), matrix_http()
+    if homeserver is not None:
+        return Parts(settings, store, homeserver, Doors(door_of(settings)), clock, http)
+    tokens = tokens_of(settings, store, http, clock)
+    client = MatrixClient(settings.matrix_base_url, tokens, http=http, clock=clock)
+    gateway = HomeserverGateway(client)
+    encryption = encryption_of(
+        client,
+        gateway,
+        store,
+        clock=clock,
+        password=_value(settings.matrix_password),
+        recovery_key=_value(settings.recovery_key),
+    )
+    return Parts(settings, store, gateway, Doors(door_of(settings)), clock, http, tokens, encryption)
 
 
 def _value(secret: SecretStr | None) -> str:
     return secret.get_secret_value() if secret else ""
 
 
-def sign_in_of(settings: Settings, store: Store, http: httpx2.AsyncClient, clock: Clock) -> SignIn:
+def sign_in_of(settings: Settings, store: Store, http: Lanes, clock: Clock) -> SignIn:
     """The preferred one of the configured ways to sign in; without any, the session that was kept."""
     if settings.matrix_user:
         return PasswordSignIn(settings.matrix_user, _value(settings.matrix_password))
@@ -143,15 +210,13 @@ def sign_in_of(settings: Settings, store: Store, http: httpx2.AsyncClient, clock
     return KeptSessionOnly()
 
 
-def signed_in(
-    settings: Settings, store: Store, http: httpx2.AsyncClient, sign_in: SignIn, clock: Clock
-) -> SignedIn:
+def signed_in(settings: Settings, store: Store, http: Lanes, sign_in: SignIn, clock: Clock) -> SignedIn:
     """A session in the store, made and renewed by one way to sign in."""
     client = MatrixClient(settings.matrix_base_url, http=http, clock=clock)
     return SignedIn(store, sign_in, client, holder=f"{os.getpid()}-{secrets.token_hex(4)}", clock=clock)
 
 
-def tokens_of(settings: Settings, store: Store, http: httpx2.AsyncClient, clock: Clock) -> TokenSource:
+def tokens_of(settings: Settings, store: Store, http: Lanes, clock: Clock) -> TokenSource:
     """Where the access token comes from: MATRIX_ACCESS_TOKEN, or a session in the store."""
     if settings.matrix_access_token:
         return FixedToken(_value(settings.matrix_access_token), settings.matrix_base_url)
@@ -195,26 +260,31 @@ class Installation:
     """A whole running Knock: its parts, its background duties, and its HTTP application."""
 
     def __init__(self, parts: Parts) -> None:
-        settings, self.parts = parts.settings, parts
-        self.admin_key = AdminKey(open=settings.allow_open_api)
+        self.parts = parts
+        self.admin_key = AdminKey(open=parts.settings.allow_open_api)
         self.outcomes = Outcomes(parts.store)
-        self.readiness = Readiness(parts.store, parts.homeserver, parts.doors)
-        retry = Retry(base=settings.base_backoff_delay, quick=settings.max_retries)
-        self._looking = Duty("readiness", self.readiness.tick, every=15.0, next_at=self._next_look)
-        invitations = Invitations(
-            parts.store, parts.homeserver, parts.doors, parts.clock, retry, on_outage=self._looking.wake
+        self.session = OwnSession(
+            parts.homeserver, signed_in=isinstance(parts.tokens, SignedIn), encryption=parts.encryption
         )
-        self.delivery = Delivery(
+        self.readiness = Readiness(parts.store, parts.homeserver, parts.doors, self.session, parts.encryption)
+        self.retry = Retry(base=parts.settings.base_backoff_delay, quick=parts.settings.max_retries)
+        self._looking = Duty(
+            "readiness", self.readiness.tick, every=15.0, next_at=self._next_look, alone=True
+        )
+        self.delivery, self._delivering = self._inviting()
+        self.welcomes, self._welcoming = self._welcoming_duty()
+        self.watchdog = Watchdog(
+            parts.store, parts.homeserver, parts.doors, parts.clock, dry_run=parts.settings.watchdog_dry_run
+        )
+        self.memberships = Memberships(
             parts.store,
-            invitations.deliver,
-            concurrency=settings.delivery_concurrency,
-            pace=Pace(settings.request_delay),
-            on_room=self.wake,
+            parts.homeserver,
+            parts.clock,
+            guard=self.watchdog.look_at,
+            wake=self._welcoming.wake,
         )
-        self._delivering = Duty(
-            "delivery", self.delivery.tick, every=0.5, next_at=lambda: self.delivery.next_at, again=True
-        )
-        self._runner = Runner(self._duties(), parts.clock)
+        turn = Turn(parts.store, holder=f"{os.getpid()}-{secrets.token_hex(4)}")
+        self.runner = Runner(self._duties(), parts.clock, turn)
         self.stopping = Stopping(self._application())
         self.stopping.on_stop(self.outcomes.stop)
 
@@ -222,13 +292,91 @@ class Installation:
         """There may be something to deliver."""
         self._delivering.wake()
 
+    def _wake_all(self) -> None:
+        """Another process may have made something due."""
+        self._delivering.wake()
+        self._welcoming.wake()
+
+    def _inviting(self) -> tuple[Delivery, Duty]:
+        """What sends invites, reminders and withdrawals; in every process."""
+        parts = self.parts
+        invitations = Invitations(
+            parts.store, parts.homeserver, parts.doors, parts.clock, self.retry, on_outage=self._looking.wake
+        )
+        delivery = Delivery(
+            parts.store,
+            invitations.deliver,
+            concurrency=parts.settings.delivery_concurrency,
+            pace=Pace(parts.settings.request_delay),
+            on_room=self.wake,
+        )
+        duty = Duty("delivery", delivery.tick, every=0.5, next_at=lambda: delivery.next_at, again=True)
+        return delivery, duty
+
+    def _welcoming_duty(self) -> tuple[Delivery, Duty]:
+        """What welcomes; in one process, for an encrypting device has one writer."""
+        parts = self.parts
+        welcomes = Welcomes(
+            parts.store,
+            parts.homeserver,
+            parts.doors,
+            parts.clock,
+            self.retry,
+            encryption=parts.encryption,
+            on_outage=self._looking.wake,
+        )
+        delivery = Delivery(
+            parts.store,
+            welcomes.deliver,
+            concurrency=WELCOMES_AT_ONCE,
+            pace=Pace(parts.settings.request_delay),
+            queue=Queue.WELCOMES,
+            on_room=lambda: self._welcoming.wake(),
+        )
+        duty = Duty(
+            "welcome", delivery.tick, every=0.5, next_at=lambda: delivery.next_at, again=True, alone=True
+        )
+        return delivery, duty
+
     def _duties(self) -> list[Duty]:
+        """Every background duty. Those marked ``alone`` run in one process of all (promise 9)."""
+        settings = self.parts.settings
         return [
             self._delivering,
-            Duty("leases", self.delivery.renew, every=LEASE / 4),
+            Duty("leases", self._renew, every=LEASE / 4),
+            Duty("recall", self.readiness.recall, every=2.0),
+            self._welcoming,
             self._looking,
-            Duty("housekeeping", Housekeeping(self.parts.store).tick, every=3600.0),
+            Duty("watch", self._watch().tick, every=5.0, again=True, alone=True),
+            Duty("invite check", self._check_invites, every=settings.invite_check_interval, alone=True),
+            Duty("block-list", self.watchdog.scan, every=settings.blocklist_scan_interval, alone=True),
+            Duty("housekeeping", Housekeeping(self.parts.store).tick, every=3600.0, alone=True),
         ]
+
+    def _watch(self) -> Watch:
+        parts = self.parts
+        return Watch(
+            parts.store,
+            parts.homeserver,
+            parts.doors,
+            self.memberships,
+            self.session,
+            encryption=parts.encryption,
+            hurry=self._hurry,
+            on_trouble=self._looking.wake,
+        )
+
+    async def _renew(self, now: float) -> int:
+        return await self.delivery.renew(now) + await self.welcomes.renew(now)
+
+    async def _hurry(self, user_id: str) -> None:
+        """Somebody's devices have changed: they may now be able to read their welcome."""
+        if await self.parts.store.hurry(key_of(user_id), self.parts.clock()):
+            self._welcoming.wake()
+
+    async def _check_invites(self, _: float) -> int:
+        """Compare every room with the record: what /sync did not tell, and for those who cannot use it."""
+        return sum([await self.memberships.compare(door) for door in self.parts.doors])
 
     def _next_look(self) -> float | None:
         return self.parts.clock() + 2.0 if self.readiness.homeserver_problem else None
@@ -260,14 +408,15 @@ class Installation:
             SettingsError: there is no way to sign in.
         """
         await prepare(self.parts)
-        await self.readiness.recall()
+        await self.readiness.learn()
         self.admin_key.key = await settle_api_key(self.parts)
         keep_secret(self.admin_key.key)
-        self._runner.start()
+        self.parts.store.on_work(self._wake_all)
+        self.runner.start()
 
     async def stop(self) -> None:
-        await self._runner.stop()
-        await self.delivery.stop(STOP_GRACE)
+        await self.runner.stop()
+        await asyncio.gather(self.delivery.stop(STOP_GRACE), self.welcomes.stop(STOP_GRACE))
         await self.parts.close()
 
 

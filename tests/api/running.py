@@ -18,6 +18,7 @@ import httpx2
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from tests.kit.account import Account
 from tests.kit.fake_homeserver import FakeHomeserver
+from tests.kit.http import matrix_http
 from tests.kit.processes import wait_until
 
 from mknock.api.reference import Described
@@ -221,7 +222,7 @@ async def started(folder: Path, **settings: Any) -> AsyncIterator[Running]:
     room = await fake.new_room(alice, bot=bot)
     token = bot.access_token or ""
     given = settings_for(folder, fake, room, token, **settings)
-    http = httpx2.AsyncClient(transport=fake.transport())
+    http = matrix_http(transport=fake.transport())
     client = MatrixClient(fake.url, FixedToken(token, fake.url), http=http, clock=clock)
     # Put together by hand, since a client for the network that nobody uses takes long to make.
     parts = Parts(given, store_of(given), HomeserverGateway(client), Doors(door_of(given)), clock, http, None)

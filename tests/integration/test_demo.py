@@ -26,6 +26,7 @@ STEPS = [
     "Bob fills in a form",
     "Knock invites Bob",
     "Bob accepts",
+    "Knock hears of it, and welcomes him",
     "The same form is posted again",
     "12 forms at once",
     "A moderator looks at who waits",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx2
+import httpcore2
 import pytest
 from tests.kit import asgi
 from tests.kit.beeper_stub import CODE, BeeperStub
@@ -20,8 +20,9 @@ from tests.kit.synapse import Synapse
 from mknock.domain.errors import TokenRefused
 from mknock.matrix.auth import AFTER_LOGIN, JwtSignIn, PasswordSignIn, SignedIn, SignIn
 from mknock.matrix.beeper import BeeperLogin, CodeNeeded, EmailCodeSignIn
-from mknock.matrix.client import MatrixClient, matrix_http
+from mknock.matrix.client import CONNECT_TIMEOUT, READ_TIMEOUT, MatrixClient
 from mknock.matrix.gateway import HomeserverGateway
+from mknock.matrix.lanes import Address, Lanes
 from mknock.storage.sqlite import SqliteStore
 
 PASSWORD = "correct horse"
@@ -56,6 +57,20 @@ class Knock:
         return sum(path.endswith("/refresh") for path in self.asked)
 
 
+class Noting(Lanes):
+    """Connections that note the path of everything asked."""
+
+    def __init__(self) -> None:
+        super().__init__(read_timeout=READ_TIMEOUT, connect_timeout=CONNECT_TIMEOUT)
+        self.asked: list[str] = []
+
+    async def exchange(
+        self, address: Address, request: httpcore2.Request, *, largest: int
+    ) -> tuple[httpcore2.Response, bytes]:
+        self.asked.append(request.url.target.decode())
+        return await super().exchange(address, request, largest=largest)
+
+
 class Starting:
     """Starts processes of Knock on one store, which is what remains between them."""
 
@@ -74,19 +89,14 @@ class Starting:
         self._cleanup.push_async_callback(store.close)
         return store
 
-    async def http(self) -> httpx2.AsyncClient:
-        return await self._cleanup.enter_async_context(matrix_http())
+    async def http(self) -> Noting:
+        return await self._cleanup.enter_async_context(Noting())
 
     async def __call__(self, url: str, sign_in: SignIn, *, holder: str = "one") -> Knock:
-        http, asked = await self.http(), list[str]()
-
-        async def note(request: httpx2.Request) -> None:
-            asked.append(request.url.path)
-
-        http.event_hooks = {"request": [note]}
+        http = await self.http()
         anonymous = MatrixClient(url, http=http)
         tokens = SignedIn(await self.store(), sign_in, anonymous, holder=holder, clock=self.clock)
-        return Knock(tokens, MatrixClient(url, tokens, http=http), asked)
+        return Knock(tokens, MatrixClient(url, tokens, http=http), http.asked)
 
 
 @pytest.fixture

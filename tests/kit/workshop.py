@@ -12,22 +12,26 @@ from typing import Self
 from tests.kit.account import Account
 from tests.kit.fake_homeserver import FakeHomeserver
 from tests.kit.fake_homeserver.rooms import Room
+from tests.kit.http import matrix_http
 
 from mknock.checks import decide
 from mknock.domain.chance import new_id
-from mknock.domain.doors import Door, Limits
+from mknock.domain.doors import Door, Limits, Removal, Welcoming
 from mknock.domain.ids import MatrixID
 from mknock.domain.knocks import Knock, KnockState, Submission
 from mknock.domain.rules import Rule, RuleKind
 from mknock.matrix.auth import FixedToken
-from mknock.matrix.client import MatrixClient, matrix_http
+from mknock.matrix.client import MatrixClient
 from mknock.matrix.gateway import HomeserverGateway
-from mknock.ports import Attempt, Entry, Kept, Pace
+from mknock.ports import Attempt, Encryption, Entry, Kept, Pace, Queue
 from mknock.services.doors import Doors
 from mknock.services.invitations import Invitations
+from mknock.services.memberships import Memberships
 from mknock.services.moderation import Moderation
 from mknock.services.readiness import Readiness
 from mknock.services.retry import Retry
+from mknock.services.watchdog import Watchdog
+from mknock.services.welcomes import Welcomes
 from mknock.storage.sqlite import SqliteStore
 from mknock.workers.delivery import LEASE, Delivery
 
@@ -58,6 +62,10 @@ class Wishes:
     pace: Pace = field(default_factory=lambda: Pace(0.0))
     concurrency: int = 32
     deadline: float = 45.0
+    welcoming: Welcoming = field(default_factory=Welcoming)
+    blocked_members: Removal = Removal.KICK
+    dry_run: bool = False
+    encryption: Encryption | None = None
 
 
 class Process:
@@ -70,7 +78,15 @@ class Process:
         tokens = FixedToken(str(bot.access_token), url)
         client = MatrixClient(url, tokens, http=self.http, clock=clock, deadline=wishes.deadline)
         self.homeserver = HomeserverGateway(client)
-        self.door = Door("main", room.room_id, limits=UNLIMITED, cooldown=0.0, invite_reason=REASON)
+        self.door = Door(
+            "main",
+            room.room_id,
+            limits=UNLIMITED,
+            cooldown=0.0,
+            invite_reason=REASON,
+            welcoming=wishes.welcoming,
+            blocked_members=wishes.blocked_members,
+        )
         self.doors = Doors(self.door)
         self.clock = clock
         retry = Retry(chance=lambda: 0.5)  # no spread
@@ -78,6 +94,14 @@ class Process:
         self.delivery = Delivery(
             self.store, self.invitations.deliver, concurrency=wishes.concurrency, pace=wishes.pace
         )
+        welcomes = Welcomes(
+            self.store, self.homeserver, self.doors, clock, retry, encryption=wishes.encryption
+        )
+        self.welcomes = Delivery(
+            self.store, welcomes.deliver, concurrency=8, pace=wishes.pace, queue=Queue.WELCOMES
+        )
+        self.watchdog = Watchdog(self.store, self.homeserver, self.doors, clock, dry_run=wishes.dry_run)
+        self.room_watch = Memberships(self.store, self.homeserver, clock, guard=self.watchdog.look_at)
         self.moderation = Moderation(self.store, self.homeserver, self.doors, clock, wake=lambda: None)
         self.readiness = Readiness(self.store, self.homeserver, self.doors)
 
@@ -105,8 +129,17 @@ class Process:
         self.clock.now = end
         await self.work()
 
+    async def welcome(self) -> None:
+        """Send the welcomes that are due at this moment."""
+        for _ in range(100):
+            if not await self.welcomes.tick(self.clock()):
+                return
+            await self.welcomes.drain()
+        raise AssertionError("a welcome that cannot be sent now is due again and again")
+
     async def close(self) -> None:
         await self.delivery.stop(0.0)
+        await self.welcomes.stop(0.0)
         await self.http.aclose()
         await self.store.close()
 
@@ -152,13 +185,21 @@ class Workshop(Process):
 
     async def knock(self, user_id: str) -> str:
         """Somebody knocks and is admitted; the id of the knock."""
+        knock = await self._admitted(user_id)
+        assert knock.state is KnockState.ADMITTED
+        return knock.id
+
+    async def outcome(self, user_id: str) -> KnockState:
+        """Somebody knocks; the state of the knock right after."""
+        return (await self._admitted(user_id)).state
+
+    async def _admitted(self, user_id: str) -> Knock:
         now = self.clock()
         user = MatrixID.of(user_id)
         attempt = Attempt(new_id(now), self.door, user, Submission("test", user), now, trusted=True)
         kept = await self.store.admit(attempt, decide)
         assert isinstance(kept, Kept)
-        assert kept.knock.state is KnockState.ADMITTED
-        return kept.knock.id
+        return kept.knock
 
     async def knocks(self, people: Sequence[str]) -> list[str]:
         return [await self.knock(person) for person in people]

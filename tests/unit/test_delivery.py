@@ -16,10 +16,11 @@ from tests.kit.workshop import Process, Wishes, Workshop
 
 from mknock.domain.knocks import Knock, KnockState
 from mknock.ports import Pace
-from mknock.services.invitations import LONGEST_OUTAGE, LONGEST_PAUSE, Invitations
+from mknock.services.errands import LONGEST_OUTAGE, LONGEST_PAUSE
+from mknock.services.invitations import Invitations
 from mknock.services.retry import Retry
 from mknock.workers.delivery import LEASE, Delivery
-from mknock.workers.runner import Duty, Runner
+from mknock.workers.runner import Duty, Runner, Turn
 
 S = KnockState
 UNREACHABLE = f"@dave:{UNREACHABLE_SERVER}"
@@ -419,7 +420,7 @@ class running:  # noqa: N801 - reads as a function
             shop.store, shop.invitations.deliver, concurrency=32, pace=Pace(0.0), on_room=self._wake
         )
         self._duty = Duty("delivery", self._delivery.tick, every=0.5, again=True)
-        self._runner = Runner([self._duty], time.time)
+        self._runner = Runner([self._duty], time.time, Turn(shop.store, "one"))
 
     def _wake(self) -> None:
         self._duty.wake()
@@ -485,49 +486,3 @@ async def test_an_unexpected_error_loses_no_knock(shop: Workshop) -> None:
     await shop.work_for(LEASE)
 
     assert shop.memberships(people) == {"invite"}
-
-
-# The runner
-
-
-async def test_a_duty_that_fails_is_tried_again() -> None:
-    calls: list[float] = []
-
-    async def tick(now: float) -> int:
-        calls.append(now)
-        raise ZeroDivisionError
-
-    runner = Runner([duty := Duty("fragile", tick, every=60.0)], time.time)
-    runner.start()
-    await wait_until(lambda: calls)
-    duty.wake()
-    await wait_until(lambda: len(calls) > 1, within=1.0)
-    await runner.stop()
-
-
-async def test_a_duty_that_is_woken_ticks_at_once() -> None:
-    ticks = 0
-
-    async def tick(_: float) -> int:
-        nonlocal ticks
-        ticks += 1
-        return 0
-
-    runner = Runner([duty := Duty("sleepy", tick, every=60.0)], time.time)
-    runner.start()
-    await wait_until(lambda: ticks == 1)
-    duty.wake()
-    await wait_until(lambda: ticks == 2, within=1.0)
-    await runner.stop()
-
-
-async def test_a_duty_that_hangs_does_not_hold_up_the_end() -> None:
-    async def tick(_: float) -> int:
-        await asyncio.sleep(3600)
-        return 0
-
-    runner = Runner([Duty("hanging", tick, every=1.0)], time.time)
-    runner.start()
-    await asyncio.sleep(0)
-
-    await asyncio.wait_for(runner.stop(), 1.0)

@@ -10,10 +10,11 @@ import pytest
 from tests.kit.account import Account
 from tests.kit.fake_homeserver import FakeHomeserver
 from tests.kit.fake_homeserver.rooms import Room
+from tests.kit.http import matrix_http
 
 from mknock.domain.doors import Door
 from mknock.matrix.auth import FixedToken, KeptSessionOnly, SignedIn
-from mknock.matrix.client import MatrixClient, TokenSource, matrix_http
+from mknock.matrix.client import MatrixClient, TokenSource
 from mknock.matrix.gateway import HomeserverGateway
 from mknock.services.doctor import Doctor, Finding, Verdict, address
 from mknock.services.doors import Doors

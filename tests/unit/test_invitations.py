@@ -17,7 +17,8 @@ from tests.kit.workshop import BOT, OWNER, REASON, Wishes, Workshop
 
 from mknock.domain.ids import MatrixID
 from mknock.domain.knocks import KnockState, Reason
-from mknock.services.invitations import OWNER_PAUSE, POWERLESS_PAUSE, PROFILE_PAUSE, WITHDRAWN
+from mknock.services.errands import OWNER_PAUSE
+from mknock.services.invitations import POWERLESS_PAUSE, PROFILE_PAUSE, WITHDRAWN
 from mknock.workers.delivery import LEASE
 
 S = KnockState
@@ -51,10 +52,10 @@ async def test_the_invite_bears_the_reason_of_the_door(shop: Workshop) -> None:
     assert f'"reason": "{REASON}"'.encode() in call.body.replace(b"\\u00e9", "é".encode())
 
 
-async def test_an_invited_knock_is_due_for_nothing(shop: Workshop) -> None:
+async def test_an_invited_knock_is_due_for_its_first_reminder(shop: Workshop) -> None:
     knock = await shop.delivered(CAROL)
 
-    assert (knock.due_at, knock.invited_at) == (None, shop.clock.now)
+    assert (knock.due_at, knock.invited_at) == (shop.clock.now + 86400.0, shop.clock.now)
 
 
 @pytest.mark.promise(8)

@@ -7,11 +7,13 @@ from typing import Any
 import httpx2
 import pytest
 from tests.kit.fake_homeserver import FakeHomeserver
+from tests.kit.http import matrix_http
 
 from mknock.domain.errors import HomeserverUnavailable, RateLimited, Refused
 from mknock.matrix.auth import FixedToken
-from mknock.matrix.client import MatrixClient, matrix_http
-from mknock.matrix.gateway import HomeserverGateway, level_in, member_in, powers_in, same_server
+from mknock.matrix.client import MatrixClient
+from mknock.matrix.events import level_in, member_in, powers_in
+from mknock.matrix.gateway import HomeserverGateway, same_server
 from mknock.ports import Existence, Member, Membership
 
 BASE = "http://hs.test"

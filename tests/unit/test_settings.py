@@ -339,6 +339,7 @@ WRONG = {
     "KNOCK_COOLDOWN": ["1y"],
     "TRUSTED_PROXIES": ["*", "0.0.0.0/0", "::/0", "localhost", "10.0.0.0/33"],
     "STORE_URL": ["sqlite://knock.db", "sqlite:///", "sqlite:///:memory:", "mysql://u:canary-2@db/knock", "knock.db"],
+    "STORE_POOL_SIZE": ["0", "many"],
     "ALLOW_OPEN_API": ["maybe"],
     "PORT": ["65536", "http"],
     "WORKERS": ["0"],
@@ -375,9 +376,65 @@ def test_a_missing_room_is_named() -> None:
     assert sentence.startswith("NEW_ROOM_ID is missing: set it")
 
 
-@pytest.mark.parametrize("url", ["postgresql://u:p@db/knock", "redis://db/0"])
-def test_the_other_stores_are_said_to_come_later(url: str) -> None:
-    assert "later release" in refusal(STORE_URL=url)
+def test_redis_is_said_to_come_later() -> None:
+    assert "later release" in refusal(STORE_URL="redis://db/0")
+
+
+POSTGRES = "postgresql://knock:canary%2Fpassword@db.knock.test:5432/knock?sslmode=require"
+
+
+@pytest.mark.parametrize(
+    "url", [POSTGRES, POSTGRES.replace("postgresql", "postgres"), "postgresql:///knock?host=/run/postgresql"]
+)
+def test_the_store_may_be_in_postgresql(url: str) -> None:
+    assert loaded(STORE_URL=url, SECRET_KEY="k" * 32).postgres_url == url
+
+
+def test_a_file_is_not_in_postgresql() -> None:
+    assert loaded().postgres_url is None
+    assert loaded(STORE_URL="sqlite:///postgresql.db").postgres_url is None
+
+
+@pytest.mark.promise(10)
+def test_postgresql_needs_a_secret_key() -> None:
+    assert refusal(STORE_URL=POSTGRES) == (
+        "SECRET_KEY is missing: it encrypts the tokens in PostgreSQL, which needs it;"
+        ' make one with "openssl rand -hex 32".'
+    )
+
+
+@pytest.mark.promise(10)
+@pytest.mark.parametrize("name", ["STORE_URL", "STORE_NOTIFY_URL"])
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("postgresql://", "must be postgresql://user:password@host/name."),
+        ("postgresql://u:canary-2@[db/knock", "must be postgresql://user:password@host/name."),
+        ("postgresql://u:canary#2@db/knock", "must have every character of the password"),
+        ("postgresql://u:canary 2@db/knock", "must have every character of the password"),
+    ],
+)
+def test_a_wrong_address_of_postgresql_is_refused_without_its_password(name: str, url: str, why: str) -> None:
+    sentence = refusal(**{"STORE_URL": POSTGRES, "SECRET_KEY": "k" * 32, name: url})
+    assert sentence.startswith(f"{name} {why}")
+    assert "canary" not in sentence
+
+
+def test_an_address_for_news_without_postgresql_is_a_mistake() -> None:
+    assert refusal(STORE_NOTIFY_URL=POSTGRES).endswith("does not name PostgreSQL: leave it out.")
+
+
+@pytest.mark.promise(10)
+def test_the_log_hides_the_stores_password_however_it_is_written() -> None:
+    settings = loaded(STORE_URL=POSTGRES, SECRET_KEY="k" * 32)
+    assert {POSTGRES, "canary%2Fpassword", "canary/password"} <= set(settings.secret_values())
+
+
+@pytest.mark.promise(10)
+@pytest.mark.parametrize("shown", [repr, str, Settings.model_dump_json], ids=["repr", "str", "json"])
+def test_settings_do_not_show_where_the_store_is(shown: Callable[[Settings], str]) -> None:
+    settings = loaded(STORE_URL=POSTGRES, STORE_NOTIFY_URL=POSTGRES, SECRET_KEY="k" * 32)
+    assert "canary" not in shown(settings)
 
 
 def test_a_placeholder_of_the_example_is_refused() -> None:

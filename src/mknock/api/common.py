@@ -27,6 +27,7 @@ STATUSES: Mapping[type[errors.KnockError], int] = {
     errors.NotFound: 404,
     errors.NotAllowed: 403,
     errors.StoreUnavailable: 503,
+    errors.EncryptionUnavailable: 503,
     errors.HomeserverError: 502,
     errors.HomeserverUnavailable: 503,
     errors.RateLimited: 503,

@@ -17,7 +17,10 @@ async def running(_: Request) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """``/readyz``: 200 when the store can be written and the homeserver answers us, else 503."""
+    """``/readyz``: 200 when the store can be written and the homeserver answers us, else 503.
+
+    What works in part only is named beside "ready"; the log and ``mknock doctor`` say why.
+    """
 
     readiness: Readiness
 
@@ -26,4 +29,5 @@ class Ready:
         if problems:
             states = {"status": "not_ready", "not_ready": sorted(problems)}
             return JSONResponse(states, 503, {"Retry-After": "5"})
-        return JSONResponse({"status": "ready"})
+        limited = {"limited": sorted(self.readiness.limited)} if self.readiness.limited else {}
+        return JSONResponse({"status": "ready"} | limited)

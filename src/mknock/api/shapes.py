@@ -71,6 +71,10 @@ class Readiness(BaseModel):
     not_ready: list[Literal["homeserver", "store"]] = Field(
         default_factory=list, description="What stands in the way; absent when nothing does."
     )
+    limited: list[Literal["joins", "welcome"]] = Field(
+        default_factory=list,
+        description="What works in part only, though Knock is ready; `mknock doctor` says why. Absent: nothing.",
+    )
 
 
 class Received(BaseModel):

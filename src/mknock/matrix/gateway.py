@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from mknock.domain.errors import HomeserverError, HomeserverUnavailable, RateLimited, Refused
-from mknock.matrix.answers import number_in, text_in, unreadable
+from mknock.matrix.answers import NotUnderstood, text_in, unreadable
 from mknock.matrix.client import MatrixClient
-from mknock.ports import Existence, Member, Membership, PowerLevels
+from mknock.matrix.events import (
+    content_of,
+    member_in,
+    object_in,
+    objects_in,
+    powers_in,
+    sent_at,
+    state_event_in,
+)
+from mknock.matrix.sync import news_in, sync_params
+from mknock.ports import Existence, LostPosition, Member, Membership, News, PowerLevels
 
 V3: Final = "v3"
 EVENT: Final = {"format": "event"}
 """Ask for the whole state event, not only its content (specification 1.16; Synapse long before)."""
-CREATORS_RULE: Final = 12
-"""From this room version on, creators have unlimited power."""
+PAGE: Final = 50
+PAGES: Final = 20
+"""How far back our own messages are looked through: so many pages of so many."""
+MESSAGES: Final = ("m.room.message", "m.room.encrypted")
+"""The kinds of event that Knock sends."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Me:
+    """Whose token it is."""
+
+    token: str = ""
+    user_id: str = ""
+    device: str = ""
 
 
 class HomeserverGateway:
@@ -22,18 +46,25 @@ class HomeserverGateway:
 
     def __init__(self, client: MatrixClient) -> None:
         self._client = client
-        self._me: tuple[str, str] = ("", "")
+        self._me = _Me()
         self._made: dict[str, Mapping[str, Any]] = {}
 
     async def whoami(self) -> str:
         """The Matrix ID Knock acts as. Asked once a token; a new sign-in asks again."""
-        token, user_id = self._me
-        if token != await self._client.token():
+        return (await self._who()).user_id
+
+    async def device(self) -> str:
+        """The device whose token Knock uses; "" for a token without one. Asked once a token."""
+        return (await self._who()).device
+
+    async def _who(self) -> _Me:
+        if self._me.token != await self._client.token():
             data = await self._client.request("GET", (V3, "account", "whoami"), what="whoami")
-            user_id = text_in(data, "user_id", "whoami")
+            user_id, device = text_in(data, "user_id", "whoami"), data.get("device_id")
             # Asked again, because that very call may have renewed the token.
-            self._me = (await self._client.token(), user_id)
-        return user_id
+            token = await self._client.token()
+            self._me = _Me(token, user_id, device if isinstance(device, str) else "")
+        return self._me
 
     async def existence(self, user_id: str) -> Existence:
         """Whether the account exists, from one profile look-up.
@@ -86,6 +117,10 @@ class HomeserverGateway:
         """Remove somebody, withdraw an invite, or turn a membership knock down."""
         await self._change_membership("kick", room_id, user_id, reason)
 
+    async def ban(self, room_id: str, user_id: str, reason: str) -> None:
+        """Remove somebody for good, or keep them from ever coming."""
+        await self._change_membership("ban", room_id, user_id, reason)
+
     async def _change_membership(self, verb: str, room_id: str, user_id: str, reason: str) -> None:
         body = {"user_id": user_id} | ({"reason": reason} if reason else {})
         await self._client.request("POST", (V3, "rooms", room_id, verb), what=verb, json=body, changing=True)
@@ -94,6 +129,27 @@ class HomeserverGateway:
         """What the room says of one person; Membership.NONE if it never heard of them."""
         data = await self._state_event(room_id, "m.room.member", user_id)
         return Member(Membership.NONE) if data is None else member_in(data)
+
+    async def members(self, room_id: str, membership: Membership) -> Mapping[str, Member]:
+        """Everybody with this membership. Of joined members only that, by a much lighter call."""
+        if membership is Membership.JOIN:
+            return dict.fromkeys(await self.joined_members(room_id), Member(Membership.JOIN))
+        path = (V3, "rooms", room_id, "members")
+        params = {"membership": membership.value}
+        data = await self._client.request("GET", path, what="reading the members", params=params)
+        chunk = data.get("chunk")
+        if not isinstance(chunk, list):
+            raise unreadable("reading the members")
+        events = (state_event_in(event) for event in objects_in(chunk))
+        return {
+            event.key: Member(membership, event.at, event.sender)
+            for event in events
+            if event is not None and event.content.get("membership") == membership.value
+        }
+
+    async def state(self, room_id: str, kind: str, key: str = "") -> Mapping[str, Any] | None:
+        """The content of one state event; None if the room has none."""
+        return await self._state(room_id, kind, key)
 
     async def power_levels(self, room_id: str) -> PowerLevels:
         """Who may do what, with the specification's defaults and version 12's creators."""
@@ -112,13 +168,82 @@ class HomeserverGateway:
 
     async def _state_event(self, room_id: str, kind: str, key: str = "") -> dict[str, Any] | None:
         """One state event, or only its content from a server that ignores ``format``; None without one."""
+        return await self._state(room_id, kind, key, params=EVENT)
+
+    async def _state(
+        self, room_id: str, kind: str, key: str, *, params: Mapping[str, str] | None = None
+    ) -> dict[str, Any] | None:
         path = (V3, "rooms", room_id, "state", kind, key)
         try:
-            return await self._client.request("GET", path, what=f"reading {kind}", params=EVENT)
+            return await self._client.request("GET", path, what=f"reading {kind}", params=params)
         except Refused as refused:
             if _is_absent(refused):
                 return None
             raise
+
+    async def send(self, room_id: str, kind: str, transaction: str, content: Mapping[str, Any]) -> str:
+        """Send an event. The homeserver remembers the transaction of a device, for a while (Synapse: a day)."""
+        path = (V3, "rooms", room_id, "send", kind, transaction)
+        data = await self._client.request("PUT", path, what="sending", json=content, changing=True)
+        return text_in(data, "event_id", "sending")
+
+    async def sent_before(self, room_id: str, key: str, value: str, *, since: float) -> bool:
+        """Whether one of our own messages since then has this key and value in its content.
+
+        Looks at the newest PAGES * PAGE of them. Who sent a message is looked at here as
+        well: a member who copies our key must not keep us from sending ours.
+        """
+        me = await self.whoami()
+        path = (V3, "rooms", room_id, "messages")
+        wanted = {"senders": [me], "types": MESSAGES}
+        params = {"dir": "b", "limit": str(PAGE), "filter": json.dumps(wanted)}
+        for _ in range(PAGES):
+            data = await self._client.request("GET", path, what="looking for our message", params=params)
+            if not isinstance(data.get("chunk"), list):
+                raise unreadable("looking for our message")
+            ours = [event for event in objects_in(data["chunk"]) if event.get("sender") == me]
+            if any(object_in(event, "content").get(key) == value for event in ours):
+                return True
+            end = data.get("end")
+            if not isinstance(end, str) or any(sent_at(event) < since for event in ours):
+                return False
+            params["from"] = end
+        return False
+
+    async def sync(
+        self,
+        position: str | None,
+        rooms: Sequence[str],
+        *,
+        timeout: float,  # noqa: ASYNC109 - how long the homeserver may wait
+    ) -> News:
+        """Wait for news of these rooms, at most LONGEST_POLL seconds; without a position, learn where we are now.
+
+        Raises:
+            LostPosition: the homeserver does not know the position (any more), or what
+                it tells from there on cannot be read, and never will be.
+        """
+        me = await self.whoami()
+        params = sync_params(position, rooms, timeout)
+        try:
+            data = await self._client.request("GET", (V3, "sync"), what="sync", params=params, waiting=True)
+            news = news_in(data, rooms, me)
+        except (NotUnderstood, Refused) as error:
+            if position and _leads_nowhere(error):
+                raise LostPosition from error
+            raise
+        return news if position else replace(news, rooms={}, gone=frozenset())
+
+    async def device_keys(self, user_id: str, device: str) -> Mapping[str, Any] | None:
+        """The encryption keys that a device has published; None if it has none."""
+        asked = {"device_keys": {user_id: [device]}}
+        data = await self._client.request(
+            "POST", (V3, "keys", "query"), what="looking for device keys", json=asked
+        )
+        found: Any = data.get("device_keys")
+        for name in (user_id, device):
+            found = found.get(name) if isinstance(found, dict) else None
+        return found if isinstance(found, dict) else None
 
     async def joined_members(self, room_id: str) -> Mapping[str, Mapping[str, Any]]:
         """Joined members by Matrix ID. Knock must be joined itself."""
@@ -139,68 +264,9 @@ def same_server(user_id: str, other: str) -> bool:
     return user_id.partition(":")[2].lower() == other.partition(":")[2].lower()
 
 
-def content_of(data: dict[str, Any], own_key: str) -> dict[str, Any]:
-    """Return an event's content from either shape a homeserver may answer.
-
-    ``own_key`` is a key of the content: beside it, a "content" would have been
-    written by whoever sent the event, so it does not count.
-    """
-    content = data.get("content")
-    return content if isinstance(content, dict) and own_key not in data else data
-
-
-def member_in(data: dict[str, Any]) -> Member:
-    """Read an m.room.member event, or its bare content (then without ``since`` and ``sender``)."""
-    content = content_of(data, "membership")
-    try:
-        membership = Membership(content.get("membership", ""))
-    except (ValueError, TypeError):
-        raise unreadable("reading m.room.member") from None
-    if content is data or membership is Membership.NONE:
-        return Member(membership)
-    sender = data.get("sender")
-    since = max(number_in(data.get("origin_server_ts")) / 1000, 0.0)
-    return Member(membership, since, sender if isinstance(sender, str) else "")
-
-
-def powers_in(levels: dict[str, Any] | None, creation: Mapping[str, Any]) -> PowerLevels:
-    """Return the room's powers from its m.room.power_levels content and its m.room.create event.
-
-    Without power levels the creator has 100 and everybody else 0. Values are
-    whole numbers, or in rooms older than version 10 strings of them; anything
-    else counts as absent.
-    """
-    made_by, endless = creators_in(creation)
-    if levels is None:
-        return PowerLevels(dict.fromkeys(made_by, 100), creators=made_by if endless else frozenset())
-    users = levels.get("users")
-    return PowerLevels(
-        users={user: level_in(value, 0) for user, value in users.items()} if isinstance(users, dict) else {},
-        users_default=level_in(levels.get("users_default"), 0),
-        invite=level_in(levels.get("invite"), 0),
-        kick=level_in(levels.get("kick"), 50),
-        ban=level_in(levels.get("ban"), 50),
-        creators=made_by if endless else frozenset(),
-    )
-
-
-def creators_in(creation: Mapping[str, Any]) -> tuple[frozenset[str], bool]:
-    """Who made the room, and whether its version gives creators unlimited power."""
-    content = content_of(dict(creation), "room_version")
-    version = level_in(content.get("room_version"), 1)
-    more = content.get("additional_creators") if version >= CREATORS_RULE else None
-    candidates = [creation.get("sender"), *(more if isinstance(more, list) else [])]
-    return frozenset(user for user in candidates if isinstance(user, str)), version >= CREATORS_RULE
-
-
-def level_in(value: Any, default: int) -> int:
-    """Read a power level, or a room version, from whatever was written there."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return default
-    try:
-        return int(value)
-    except (ValueError, OverflowError):
-        return default
+def _leads_nowhere(error: NotUnderstood | Refused) -> bool:
+    """Whether going on from the same position is vain. Synapse answers one it cannot read with 400 M_UNKNOWN."""
+    return isinstance(error, NotUnderstood) or error.status == 400
 
 
 def _is_absent(refused: Refused) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from mknock.domain.doors import Door
+from mknock.domain.knocks import Knock
 
 
 class Doors:
@@ -21,6 +22,10 @@ class Doors:
 
     def get(self, slug: str) -> Door | None:
         return self._doors.get(slug)
+
+    def of(self, knock: Knock) -> Door:
+        """The door a knock came by; the first if that one is gone."""
+        return self._doors.get(knock.door) or self.first
 
     def __iter__(self) -> Iterator[Door]:
         return iter(tuple(self._doors.values()))

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from mknock.domain.errors import (
-    HomeserverError,
-    HomeserverUnavailable,
-    RateLimited,
-    Refused,
-    TokenRefused,
-)
+from mknock.domain import lifecycle
+from mknock.domain.doors import Door
+from mknock.domain.errors import HomeserverError, RateLimited, Refused, TokenRefused
 from mknock.domain.ids import MatrixID
 from mknock.domain.knocks import Knock, KnockState, Reason
 from mknock.ports import Clock, Entry, Existence, Homeserver, Member, Membership, Store
 from mknock.services.doors import Doors
+from mknock.services.errands import Ending, Errands, Lapsed, Settled, Waits, ended
+from mknock.services.latecomers import Latecomers
 from mknock.services.retry import Retry
 from mknock.telemetry import get_logger
 
@@ -26,16 +24,11 @@ S = KnockState
 
 PROFILE_PAUSE = 60.0
 """Seconds without profile look-ups, at most, after the homeserver limited one."""
-OWNER_PAUSE = 60.0
-"""Seconds between tries while only the owner can mend it: a refused token, a bot without power."""
 POWERLESS_PAUSE = 3600.0
 """Seconds between tries to withdraw an invite that the bot has no power to withdraw."""
-LONGEST_OUTAGE = 15.0
-"""Seconds between tries at most while the homeserver as a whole is out of reach."""
 WITHDRAWN = "The invitation was withdrawn."
-LONGEST_PAUSE = 60.0
-"""A wait that the homeserver asks for and that is longer is one person's own limit (Synapse's
-``rc_invites.per_user`` asks for 333 s): that knock waits it out, the others only this long."""
+DELIVERED = "delivered"
+TAKEN_BACK = "withdrawn"
 
 _LET_IN = frozenset({S.INVITED, S.JOINED, S.ALREADY_MEMBER})
 _BY_CODE: Mapping[str, Reason] = {
@@ -45,26 +38,12 @@ _BY_CODE: Mapping[str, Reason] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """What became of a claimed knock, or (``state`` None) when to try again."""
-
-    state: KnockState | None
-    reason: Reason = Reason.PASSED
-    detail: str = ""
-    rule: str = ""
-    due_at: float = 0.0
-    tried: bool = True
-    user_id: str = ""
-    """The account it is about, if that is not the one that was typed."""
-
-
 class Invitations:
     """Delivers claimed knocks. Acting is repeatable: what was done before a crash is found out, not redone.
 
-    A knock that is due although it is not admitted stands for an invite that
-    nobody wants any more: it is withdrawn. ``on_outage`` is called when the
-    homeserver as a whole is found out of reach.
+    A knock that is due although it is not admitted stands for something that is
+    over: a hold, or an invite that nobody answers or nobody wants any more.
+    ``on_outage`` is called when the homeserver as a whole is found out of reach.
     """
 
     def __init__(
@@ -81,34 +60,30 @@ class Invitations:
         self._homeserver = homeserver
         self._doors = doors
         self._clock = clock
-        self._retry = retry
-        self._on_outage = on_outage
-        self._outages = 0
-        self._out_until = 0.0
-        self._owner_until = 0.0
+        self._errands = Errands(store, clock, retry, limit="invite", on_outage=on_outage)
+        self._latecomers = Latecomers(homeserver, doors, clock)
 
     async def deliver(self, claim: Knock) -> None:
-        """Bring one claimed knock to its end, or give it back to be tried later.
-
-        An outage never ends a knock (promise 1): only a definite answer does.
-        """
-        try:
-            ending = await self._attempt(claim)
-            self._outages = 0
-        except RateLimited as error:
-            ending = await self._limited(error)
-        except TokenRefused as error:
-            ending = await self._needs_owner(str(error))
-        except HomeserverUnavailable as error:
-            ending = await self._unavailable(claim, error)
-        except HomeserverError as error:
-            # A refusal of something other than the invite (reading a membership): not the visitor's doing.
-            ending = await self._needs_owner(str(error))
-        await self._conclude(claim, ending)
+        """Bring one claimed knock a step on, or give it back to be tried later. Never raises for an outage."""
+        unrecorded = await self._errands.run(claim, self._attempt)
+        if unrecorded is not None and unrecorded.knock.state is S.INVITED and claim.state is S.ADMITTED:
+            await self._leave_to_withdraw(unrecorded.knock)
 
     async def _attempt(self, claim: Knock) -> Ending:
-        if claim.state is not S.ADMITTED:
-            return await self._withdraw(claim)
+        match claim.state:
+            case S.ADMITTED:
+                return await self._admitted(claim)
+            case S.HELD:
+                return Settled(ended(claim, S.EXPIRED, Reason.NOT_REVIEWED, at=self._clock()), "expired")
+            case S.INVITED if claim.reason in lifecycle.UNWANTED:
+                return await self._withdraw(claim)
+            case S.INVITED:
+                blocked = await self._blocked_invite(claim)
+                return blocked or await self._latecomers.look_after(claim)
+            case _:
+                return await self._withdraw_unrecorded(claim)
+
+    async def _admitted(self, claim: Knock) -> Ending:
         if self._clock() >= claim.expires_at:
             return await self._too_late(claim)
         blocked = await self._blocked(claim)
@@ -123,24 +98,33 @@ class Invitations:
             known = await self._found(claim, *_names(claim)) if claim.fence > 1 else None
             if known is not None:
                 return known
-        return Ending(S.FAILED, Reason.LIFETIME_OVER, "the homeserver gave no usable answer in time")
+        return self._failed(
+            claim, Reason.LIFETIME_OVER, "the homeserver gave no usable answer in time", claim.user_id
+        )
 
     async def _blocked(self, claim: Knock) -> Ending | None:
         """The refusal of somebody on the block-list; a worker that died may have invited them already."""
         rule = await self._store.rule_for(claim.user_key)
         if rule is None:
             return None
-        due_at = self._clock() if claim.fence > 1 else 0.0
-        return Ending(S.REFUSED, Reason.BLOCKED, rule.reason, rule=rule.entity, due_at=due_at)
+        now = self._clock()
+        refused = ended(claim, S.REFUSED, Reason.BLOCKED, at=now, detail=rule.reason)
+        due_at = now if claim.fence > 1 else None
+        return Settled(replace(refused, rule=rule.entity, due_at=due_at), DELIVERED)
+
+    async def _blocked_invite(self, claim: Knock) -> Ending | None:
+        """The withdrawal of an open invite, instead of a reminder, if the person is blocked by now."""
+        rule = await self._store.rule_for(claim.user_key)
+        if rule is None:
+            return None
+        return await self._withdraw(replace(claim, reason=Reason.BLOCKED, rule=rule.entity))
 
     async def _withdraw(self, claim: Knock) -> Ending:
         """Take back an invite that a moderator or a rule no longer wants."""
-        if claim.state is not S.INVITED:
-            return await self._withdraw_unrecorded(claim)
         member = await self._homeserver.member(claim.room_id, claim.user_id)
         refused = await self._remove(claim, claim.user_id, member)
         state = S.REMOVED if member.membership is Membership.JOIN else S.RESCINDED
-        return refused or Ending(state, claim.reason, rule=claim.rule)
+        return refused or Settled(ended(claim, state, claim.reason, at=self._clock()), TAKEN_BACK)
 
     async def _withdraw_unrecorded(self, claim: Knock) -> Ending:
         """Take back an invite that went out although the knock was refused or rescinded meanwhile."""
@@ -150,7 +134,7 @@ class Invitations:
                 refused = await self._remove(claim, user_id, member)
                 if refused is not None:
                     return refused
-        return Ending(claim.state, claim.reason, claim.detail, rule=claim.rule)
+        return Settled(replace(claim, due_at=None), TAKEN_BACK)
 
     async def _remove(self, claim: Knock, user_id: str, member: Member) -> Ending | None:
         """Remove whoever was invited or has joined; say when to try again if the bot has no power to."""
@@ -160,7 +144,7 @@ class Invitations:
             await self._homeserver.kick(claim.room_id, user_id, WITHDRAWN)
         except Refused as error:
             log.error("an invite could not be withdrawn", knock=claim.id, why=str(error))
-            return Ending(None, detail=str(error), due_at=self._clock() + POWERLESS_PAUSE)
+            return Waits(self._clock() + POWERLESS_PAUSE, str(error))
         return None
 
     async def _is_wanted_again(self, claim: Knock) -> bool:
@@ -172,24 +156,24 @@ class Invitations:
         user_id = await self._existing(claim)
         if user_id is None:
             detail = f"{claim.user_id} does not exist on our homeserver"
-            return Ending(S.FAILED, Reason.NO_SUCH_USER, detail)
+            return self._failed(claim, Reason.NO_SUCH_USER, detail, claim.user_id)
         # The look-ups may have taken a minute: ask once more just before the invite (promise 3).
         blocked = await self._blocked(claim)
         if blocked is not None:
             return blocked
         if not await self._is_still_ours(claim):
-            return Ending(None, detail="the claim was taken over")
+            return Lapsed()
         return await self._invite_as(claim, user_id)
 
     async def _invite_as(self, claim: Knock, user_id: str) -> Ending:
-        door = self._doors.get(claim.door) or self._doors.first
+        door = self._doors.of(claim)
         try:
             await self._homeserver.invite(claim.room_id, user_id, door.invite_reason)
         except Refused as error:
             return await self._refused(claim, user_id, error)
         except TokenRefused as error:
             return await self._refused_account(claim, user_id, error)
-        return Ending(S.INVITED, Reason.INVITED, user_id=user_id)
+        return Settled(replace(lifecycle.invited(claim, door, self._clock()), user_id=user_id), DELIVERED)
 
     async def _refused_account(self, claim: Knock, user_id: str, error: TokenRefused) -> Ending:
         """Find out whose account is meant: a homeserver passes on what the invited person's server answered.
@@ -198,7 +182,7 @@ class Invitations:
             TokenRefused: it is ours.
         """
         await self._homeserver.member(claim.room_id, await self._homeserver.whoami())
-        return Ending(S.FAILED, Reason.HOMESERVER_REFUSED, str(error), user_id=user_id)
+        return self._failed(claim, Reason.HOMESERVER_REFUSED, str(error), user_id)
 
     async def _is_still_ours(self, claim: Knock) -> bool:
         """Whether nobody has decided otherwise, or taken over a claim that had lapsed."""
@@ -230,9 +214,9 @@ class Invitations:
         """What the room already says of this person, or None if the invite is still to be sent."""
         for user_id in names:
             member = await self._homeserver.member(claim.room_id, user_id)
-            known = _ending_by(member, claim, user_id)
+            known = _found_as(member, replace(claim, user_id=user_id), self._doors.of(claim), self._clock())
             if known is not None:
-                return known
+                return Settled(known, DELIVERED)
         return None
 
     async def _refused(self, claim: Knock, user_id: str, error: Refused) -> Ending:
@@ -242,13 +226,13 @@ class Invitations:
             return known
         reason = _BY_CODE.get(error.code)
         if reason is None and not await self._bot_may_invite(claim.room_id):
-            return await self._needs_owner(
+            return await self._errands.needs_owner(
                 "the bot is not in the room or may not invite: make it a moderator"
             )
         usual = _spellings(MatrixID.of(user_id))[-1]
         if reason is None and usual != user_id:
             return await self._invite_as(claim, usual)
-        return Ending(S.FAILED, reason or Reason.HOMESERVER_REFUSED, str(error))
+        return self._failed(claim, reason or Reason.HOMESERVER_REFUSED, str(error), claim.user_id)
 
     async def _bot_may_invite(self, room_id: str) -> bool:
         bot = await self._homeserver.whoami()
@@ -260,51 +244,12 @@ class Invitations:
             return False
         return levels.of(bot) >= levels.invite
 
-    # --- what an answer that is no answer means
-
-    async def _limited(self, error: RateLimited) -> Ending:
-        now = self._clock()
-        await self._store.pause("invite", now + min(error.retry_after, LONGEST_PAUSE))
-        return Ending(None, detail=str(error), due_at=now + error.retry_after, tried=False)
-
-    async def _needs_owner(self, message: str) -> Ending:
-        now = self._clock()
-        if now >= self._owner_until:
-            log.error("knocks wait for the owner", why=message)
-            self._owner_until = now + OWNER_PAUSE
-        await self._store.pause("owner", self._owner_until)
-        # Due at once, so that it goes on as soon as readiness sees it mended and ends the pause.
-        return Ending(None, detail=message, due_at=now, tried=False)
-
-    async def _unavailable(self, claim: Knock, error: HomeserverUnavailable) -> Ending:
-        now = self._clock()
-        if not error.everywhere:
-            return Ending(None, detail=str(error), due_at=now + self._retry.wait(claim.attempts))
-        if now >= self._out_until:  # the first to notice; whoever was on the way with it waits as long
-            self._out_until = now + min(self._retry.wait(min(self._outages, 4)), LONGEST_OUTAGE)
-            self._outages += 1
-            self._on_outage()
-        # Due at once: the pause alone holds it back, and it may be lifted before its time.
-        await self._store.pause("homeserver", self._out_until)
-        return Ending(None, detail=str(error), due_at=now, tried=False)
+    def _failed(self, claim: Knock, reason: Reason, detail: str, user_id: str) -> Settled:
+        knock = ended(claim, S.FAILED, reason, at=self._clock(), detail=detail)
+        return Settled(replace(knock, user_id=user_id), DELIVERED)
 
     async def _paused(self, what: str) -> bool:
         return await self._store.paused(what) > self._clock()
-
-    # --- the record
-
-    async def _conclude(self, claim: Knock, ending: Ending) -> None:
-        if ending.state is None:
-            if await self._store.put_back(claim, due_at=ending.due_at, tried=ending.tried):
-                log.info("knock waits", knock=claim.id, why=ending.detail)
-            return
-        now = self._clock()
-        after = _after(claim, ending, now)
-        recorded = await self._store.record(claim, after, [_entry(claim, after, now)])
-        if recorded:
-            log.info("knock settled", knock=claim.id, door=claim.door, state=after.state, reason=after.reason)
-        elif ending.state is S.INVITED:
-            await self._leave_to_withdraw(after)
 
     async def _leave_to_withdraw(self, invited: Knock) -> None:
         """Somebody blocked or rescinded the knock while its invite was on the way: it has to be taken back.
@@ -337,57 +282,21 @@ def _spellings(user: MatrixID) -> tuple[str, ...]:
     return tuple(dict.fromkeys((str(user), f"@{user.localpart.lower()}:{user.server}")))
 
 
-def _ending_by(member: Member, claim: Knock, user_id: str) -> Ending | None:
-    """What a membership says about a knock whose invite may or may not have been sent."""
+def _found_as(member: Member, claim: Knock, door: Door, now: float) -> Knock | None:
+    """What a membership makes of a knock whose invite may or may not have been sent; None: nothing."""
     ours = member.since >= claim.created_at
     match member.membership:
         case Membership.INVITE:
-            return Ending(S.INVITED, Reason.INVITED, user_id=user_id)
+            return lifecycle.invited(claim, door, now)
         case Membership.JOIN if ours:
-            return Ending(S.JOINED, Reason.JOINED, user_id=user_id)
+            return lifecycle.joined(claim, door, now)
         case Membership.JOIN:
-            return Ending(S.ALREADY_MEMBER, Reason.ALREADY_MEMBER, user_id=user_id)
+            return ended(claim, S.ALREADY_MEMBER, Reason.ALREADY_MEMBER, at=now)
         case Membership.BAN:
-            return Ending(S.FAILED, Reason.BANNED, "banned from the room", user_id=user_id)
-        case Membership.LEAVE if ours and member.sender == user_id:
-            return Ending(S.DECLINED, Reason.INVITED, user_id=user_id)
+            return ended(claim, S.FAILED, Reason.BANNED, at=now, detail="banned from the room")
+        case Membership.LEAVE if ours and member.sender == claim.user_id:
+            return lifecycle.seen(lifecycle.invited(claim, door, now), lifecycle.Seen.LEFT, door, now)
         case Membership.LEAVE if ours:
-            return Ending(S.RESCINDED, Reason.MODERATOR, "taken back in the room", user_id=user_id)
+            return ended(claim, S.RESCINDED, Reason.MODERATOR, at=now, detail="taken back in the room")
         case _:
             return None
-
-
-def _after(claim: Knock, ending: Ending, now: float) -> Knock:
-    state = ending.state
-    assert state is not None  # noqa: S101 - narrowed by the caller
-    changes = {
-        "reason": ending.reason,
-        "detail": ending.detail,
-        "rule": ending.rule,
-        "due_at": ending.due_at or None,
-        "user_id": ending.user_id or claim.user_id,
-    }
-    if state in (S.JOINED, S.DECLINED):
-        claim = claim.moved_to(S.INVITED, at=now, invited_at=now)
-    after = claim.moved_to(state, at=now, **changes)
-    if state is S.INVITED:
-        after = replace(after, invited_at=now)
-    if state is S.JOINED:
-        after = replace(after, joined_at=now)
-    return after
-
-
-def _entry(claim: Knock, after: Knock, now: float) -> Entry:
-    return Entry(
-        at=now,
-        actor="knock",
-        action="delivered" if claim.state is S.ADMITTED else "withdrawn",
-        door=claim.door,
-        knock_id=claim.id,
-        user_id=after.user_id,
-        reason=after.reason.value,
-        rule=after.rule,
-        before=claim.state.value,
-        after=after.state.value,
-        detail=after.detail,
-    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 
 from mknock.domain.errors import HomeserverError, KnockError, StoreUnavailable
 from mknock.domain.ids import MatrixID
-from mknock.ports import Homeserver, Membership, Store
+from mknock.ports import Encryption, Homeserver, Membership, Store
 from mknock.services.doors import Doors
+from mknock.services.sessions import OwnSession
 from mknock.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -16,6 +18,11 @@ log = get_logger(__name__)
 UNKNOWN = "not known yet: Knock has just started"
 ACCOUNT = "account"
 """The name under which the store keeps whom Knock acts as."""
+SEEN = "readiness"
+"""The name under which the process that asks the homeserver tells the others what it saw, and when."""
+CANNOT_ENCRYPT = "the room is encrypted, and Knock cannot encrypt: pip install 'mknock[e2ee]'"
+STALE = 40.0
+"""Seconds after which what another process saw is no longer believed: then everybody looks for themselves."""
 STORE_PATIENCE = 2.0
 """Seconds after which a store that says nothing counts as away."""
 STORE_CHECK = 1.0
@@ -26,29 +33,46 @@ STORE_CHECK = 1.0
 class Readiness:
     """Looks after the two things Knock needs: its store and its homeserver.
 
-    ``tick`` asks the homeserver (a worker calls it); ``problems`` is what
-    stands in the way, in sentences without secrets.
+    ``tick`` asks the homeserver; one process does, and ``recall`` tells the others
+    what it saw. ``problems`` is what stands in the way, in sentences without secrets.
     """
 
     store: Store
     homeserver: Homeserver
     doors: Doors
+    session: OwnSession | None = None
+    encryption: Encryption | None = None
     homeserver_problem: str = UNKNOWN
+    limited: dict[str, str] = field(default_factory=dict)
+    """What Knock can do in part only, by its name, with a sentence for the owner. It is ready all the same."""
     _account: str = ""
     _looking: asyncio.Task[str] | None = None
     _looked_at: float = 0.0
 
-    async def recall(self) -> None:
+    async def learn(self) -> None:
         """Learn our server from the last time, so that it is known while the homeserver is away."""
         self._account = await self.store.secret(ACCOUNT) or ""
         if self._account:
             self.doors.learn_server(MatrixID.of(self._account).server)
 
-    async def tick(self, _: float) -> int:
+    async def recall(self, now: float) -> int:
+        """Take over what the process that asks the homeserver saw; ask it ourselves if nobody has for long."""
+        told = json.loads(await self.store.secret(SEEN) or "{}")
+        if now - told.get("at", 0.0) >= STALE:
+            return await self.tick(now)
+        if self.homeserver_problem != told["problem"]:
+            self.homeserver_problem = told["problem"]
+            await self.learn()
+            _report(self.homeserver_problem)
+        self.limited = told["limited"]
+        return 0
+
+    async def tick(self, now: float) -> int:
         """Ask the homeserver who we are and whether we are in the room; learn our server."""
         before = self.homeserver_problem
         try:
             self.homeserver_problem = await self._look()
+            await self._look_for_limits()
         except HomeserverError as error:
             self.homeserver_problem = str(error)
         except StoreUnavailable as error:
@@ -58,6 +82,8 @@ class Readiness:
             if not self.homeserver_problem:
                 await self.store.resume("homeserver")
                 await self.store.resume("owner")
+        seen = {"at": now, "problem": self.homeserver_problem, "limited": self.limited}
+        await self.store.put_secret(SEEN, json.dumps(seen))
         return 0
 
     async def problems(self) -> dict[str, str]:
@@ -75,6 +101,27 @@ class Readiness:
             member = await self.homeserver.member(door.room_id, account)
             if member.membership is not Membership.JOIN:
                 return f"{account} is not in the room of door {door.slug!r}: invite it and let it join"
+        return ""
+
+    async def _look_for_limits(self) -> None:
+        """Find out what works in part only, and say so when that changes."""
+        found = {
+            "joins": await self.session.problem() if self.session else "",
+            "welcome": await self._cannot_welcome(),
+        }
+        limited = {name: problem for name, problem in found.items() if problem}
+        for name, problem in limited.items():
+            if self.limited.get(name) != problem:
+                log.warning("ready, but not for everything", what=name, why=problem)
+        self.limited = limited
+
+    async def _cannot_welcome(self) -> str:
+        """Why nobody can be welcomed in an encrypted room; "" if that is not so."""
+        for door in self.doors:
+            if not door.welcoming.text or door.welcoming.clear_in_encrypted:
+                continue
+            if await self.homeserver.state(door.room_id, "m.room.encryption") is not None:
+                return await self.encryption.problem() if self.encryption else CANNOT_ENCRYPT
         return ""
 
     async def _store_now(self) -> str:

@@ -1,4 +1,4 @@
-"""Sends the invites that are due."""
+"""Works off one queue of due knocks: invites, or welcomes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from mknock.domain.knocks import Knock
-from mknock.ports import Pace, Store
+from mknock.ports import Pace, Queue, Store
 from mknock.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -30,12 +30,14 @@ class Delivery:
         *,
         concurrency: int,
         pace: Pace,
+        queue: Queue = Queue.INVITES,
         on_room: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._deliver = deliver
         self._concurrency = concurrency
         self._pace = pace
+        self._queue = queue
         self._on_room = on_room
         self._working: dict[asyncio.Task[None], Knock] = {}
         self.next_at: float | None = None
@@ -46,7 +48,7 @@ class Delivery:
         room = self._concurrency - len(self._working)
         if room < 1:
             return 0
-        claimed = await self._store.claim(now, limit=room, lease=LEASE, pace=self._pace)
+        claimed = await self._store.claim(now, limit=room, lease=LEASE, pace=self._pace, queue=self._queue)
         self.next_at = claimed.next_at
         for knock in claimed.knocks:
             task = asyncio.create_task(self._work(knock))

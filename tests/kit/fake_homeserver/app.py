@@ -10,18 +10,20 @@ import asyncio
 import contextlib
 import json
 import time
+from collections.abc import Coroutine
 from typing import Any, Unpack
 
 import httpx2
 from tests.kit import asgi, jwt
 from tests.kit.account import Account, Caller, logged_in
 from tests.kit.asgi import Answer, Receive, Request, Scope, Send
-from tests.kit.fake_homeserver import control
+from tests.kit.fake_homeserver import control, sync
 from tests.kit.fake_homeserver.accounts import User, access_token
-from tests.kit.fake_homeserver.endpoints import OPERATIONS, Asked, Route, find
+from tests.kit.fake_homeserver.endpoints import Asked
 from tests.kit.fake_homeserver.errors import MatrixError
 from tests.kit.fake_homeserver.faults import EVERYTHING, Call, Fault, Faults
 from tests.kit.fake_homeserver.rooms import Room
+from tests.kit.fake_homeserver.routes import OPERATIONS, Route, find
 from tests.kit.fake_homeserver.world import World
 from tests.kit.homeserver import SERVER_NAME
 from tests.kit.rooms import RoomWishes
@@ -174,34 +176,52 @@ class FakeHomeserver:
             await asyncio.sleep(self.latency)
         fault = self._faults.take(route.operation)
         try:
-            answer = await self._faulty(fault, route, asked, receive) if fault else _carried_out(route, asked)
+            answer = (
+                await self._faulty(fault, route, asked, receive)
+                if fault
+                else await self._done(route, asked, receive)
+            )
         except _Dropped:
             call.dropped = True
             raise
         call.status = answer.status
         return answer
 
+    async def _done(self, route: Route, asked: Asked, receive: Receive) -> Answer:
+        """Carry the call out; a /sync waits for news as long as it was asked to."""
+        answer = _carried_out(route, asked)
+        if route.operation != "sync" or answer.status != 200:
+            return answer
+        until = time.monotonic() + sync.wait_asked_for(asked)
+        while not sync.is_news(answer.body) and (left := until - time.monotonic()) > 0:
+            if not await self._outlasts(self._world.until_news(), receive, seconds=left):
+                raise _Dropped(acted=True)
+            answer = _carried_out(route, asked)
+        return answer
+
     async def _faulty(self, fault: Fault, route: Route, asked: Asked, receive: Receive) -> Answer:
         acted = _carried_out(route, asked) if fault.acts else None
         if fault.delay:
             await asyncio.sleep(fault.delay)
-        if fault.hang and not await self._outlasts(fault, receive):
+        if fault.hang and not await self._outlasts(self._faults.hang(fault), receive):
             raise _Dropped(acted=fault.acts)
         if fault.down:
             raise _Dropped(acted=fault.acts)
         if fault.status is not None:
             return Answer(fault.status, fault.answer_body(), fault.answer_headers())
-        return acted or _carried_out(route, asked)
+        return acted or await self._done(route, asked, receive)
 
-    async def _outlasts(self, fault: Fault, receive: Receive) -> bool:
-        """Wait for the fault to be mended, and tell whether the caller waited as well."""
-        mended = asyncio.ensure_future(self._faults.hang(fault))
+    async def _outlasts(
+        self, what: Coroutine[Any, Any, None], receive: Receive, *, seconds: float | None = None
+    ) -> bool:
+        """Wait for something, at most so long, and tell whether the caller waited as well."""
+        awaited = asyncio.ensure_future(what)
         gone = asyncio.ensure_future(asgi.until_gone(receive))
         try:
-            await asyncio.wait((mended, gone), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((awaited, gone), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             return not gone.done()
         finally:
-            mended.cancel()
+            awaited.cancel()
             gone.cancel()
 
     def _noted(self, route: Route, asked: Asked) -> Call:

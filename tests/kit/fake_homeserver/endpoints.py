@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,7 +14,6 @@ from tests.kit.fake_homeserver.errors import (
     MatrixError,
     forbidden,
     invalid,
-    unrecognised,
 )
 from tests.kit.fake_homeserver.rooms import DEFAULT_VERSION, Room
 from tests.kit.fake_homeserver.world import World
@@ -259,96 +258,37 @@ def put_state(asked: Asked) -> Json:
     return {"event_id": _readable(asked).put_state(sender, event_type, key, content)}
 
 
+def knock(asked: Asked) -> Json:
+    sender, content = asked.sender, _reason(asked.body(may_be_empty=True))
+    room = asked.room(MatrixError(404, "M_NOT_FOUND", "Can't knock on a remote room"))
+    room.knock(sender, {**asked.world.shown_in_rooms(sender), **content})
+    return {"room_id": room.room_id}
+
+
+def keys_upload(asked: Asked) -> Json:
+    """Publish a device's keys; those to be used once are not kept."""
+    session, body = asked.session, asked.body()
+    if "device_keys" in body:
+        asked.world.publish(session.user_id, session.device_id, body["device_keys"])
+    return {"one_time_key_counts": {"signed_curve25519": 0}}
+
+
+def keys_query(asked: Asked) -> Json:
+    _ = asked.session
+    wanted = asked.body().get("device_keys", {})
+    known = asked.world.device_keys
+    found = {
+        user: {
+            device: keys for device, keys in known.get(user, {}).items() if not devices or device in devices
+        }
+        for user, devices in wanted.items()
+    }
+    return {"device_keys": found, "failures": {}}
+
+
 def _readable(asked: Asked) -> Room:
     # An unknown room and a room one is not in are answered alike.
     return asked.room(forbidden(f"User {asked.sender} not in room {asked.params['room']}"))
 
 
 _NOT_A_KNOWN_ROOM = MatrixError(404, "M_UNKNOWN", "Not a known room")
-
-# The table
-
-
-@dataclass(frozen=True)
-class Route:
-    """One operation: its name, method, path below ``/_matrix/client/v3``, and what answers it."""
-
-    operation: str
-    method: str
-    path: str
-    handler: Callable[[Asked], Any]
-
-    @cached_property
-    def parts(self) -> list[str]:
-        return self.path.split("/")
-
-    def params(self, segments: list[str]) -> dict[str, str] | None:
-        """Return the parameters that the path holds, or None when it is another path."""
-        params = {}
-        for part, segment in zip(self.parts, segments, strict=True):
-            if part[0] == "{":
-                params[part[1:-1]] = segment
-            elif part != segment:
-                return None
-        return params
-
-
-ROUTES = (
-    Route("versions", "GET", "versions", versions),
-    Route("whoami", "GET", "account/whoami", whoami),
-    Route("login_flows", "GET", "login", login_flows),
-    Route("login", "POST", "login", login),
-    Route("refresh", "POST", "refresh", refresh),
-    Route("logout", "POST", "logout", logout),
-    Route("profile", "GET", "profile/{user}", profile),
-    Route("put_displayname", "PUT", "profile/{user}/displayname", put_displayname),
-    Route("put_account_data", "PUT", "user/{user}/account_data/{type}", put_account_data),
-    Route("joined_rooms", "GET", "joined_rooms", joined_rooms),
-    Route("create_room", "POST", "createRoom", create_room),
-    Route("invite", "POST", "rooms/{room}/invite", invite),
-    Route("kick", "POST", "rooms/{room}/kick", kick),
-    Route("ban", "POST", "rooms/{room}/ban", ban),
-    Route("unban", "POST", "rooms/{room}/unban", unban),
-    Route("join", "POST", "rooms/{room}/join", join),
-    Route("join", "POST", "join/{room}", join),
-    Route("leave", "POST", "rooms/{room}/leave", leave),
-    Route("state_event", "GET", "rooms/{room}/state/{type}/{key}", state_event),
-    Route("state_event", "GET", "rooms/{room}/state/{type}", state_event),
-    Route("state", "GET", "rooms/{room}/state", state),
-    Route("members", "GET", "rooms/{room}/members", members),
-    Route("joined_members", "GET", "rooms/{room}/joined_members", joined_members),
-    Route("send", "PUT", "rooms/{room}/send/{type}/{txn}", send),
-    Route("put_state", "PUT", "rooms/{room}/state/{type}/{key}", put_state),
-    Route("put_state", "PUT", "rooms/{room}/state/{type}", put_state),
-)
-OPERATIONS = frozenset(route.operation for route in ROUTES)
-
-
-def find(request: Request) -> tuple[Route, dict[str, str]]:
-    """Return the operation that a request asks for, and the parameters in its path.
-
-    Raises:
-        MatrixError: there is no such path (404), or not with this method (405).
-    """
-    segments = _below_the_version(request.segments)
-    fitting = [(route, route.params(segments)) for route in _BY_LENGTH.get(len(segments), ())]
-    found = [(route, params) for route, params in fitting if params is not None]
-    for route, params in found:
-        if route.method == request.method:
-            return route, params
-    raise unrecognised(405 if found else 404)
-
-
-def _below_the_version(segments: list[str]) -> list[str]:
-    if segments == ["_matrix", "client", "versions"]:
-        return ["versions"]
-    known = segments[:2] == ["_matrix", "client"] and segments[2:3] in (["v3"], ["r0"])
-    return segments[3:] if known else []
-
-
-def _by_length() -> dict[int, list[Route]]:
-    lengths = {len(route.parts) for route in ROUTES}
-    return {length: [route for route in ROUTES if len(route.parts) == length] for length in lengths}
-
-
-_BY_LENGTH = _by_length()

@@ -47,10 +47,26 @@ LEVELS_OF_EVENTS = {
     "m.room.tombstone": 100,
 }
 
+KNOCKABLE = frozenset({"knock", "knock_restricted"})
+"""The join rules under which one may knock."""
+
 _MEMBER = "m.room.member"
 _LEVELS = "m.room.power_levels"
-_event_numbers = itertools.count(1)
 _room_numbers = itertools.count(1)
+
+
+class _Count:
+    """Numbers whatever happens, in any room."""
+
+    def __init__(self) -> None:
+        self.last = 0
+
+    def next(self) -> int:
+        self.last += 1
+        return self.last
+
+
+_happenings = _Count()
 
 
 @dataclass(slots=True)
@@ -62,8 +78,23 @@ class Event:
     content: Json
     state_key: str | None = None
     room_id: str = ""
-    event_id: str = field(default_factory=lambda: f"$event{next(_event_numbers)}")
+    number: int = field(default_factory=_happenings.next)
+    """Its place among all events of all rooms; /sync counts in it."""
+    before: Json = field(default_factory=dict)
+    """The content that it replaced."""
     origin_server_ts: int = field(default_factory=lambda: int(time.time() * 1000))
+
+    @property
+    def event_id(self) -> str:
+        return f"$event{self.number}"
+
+    def shown_with_before(self) -> Json:
+        """Return the event as /sync shows it: with the content that it replaced, and without the room."""
+        shown = self.shown()
+        del shown["room_id"]
+        if self.before:
+            shown["unsigned"]["prev_content"] = self.before
+        return shown
 
     def shown(self) -> Json:
         """Return the event as the client-server API shows it."""
@@ -90,6 +121,8 @@ class Room:
         self.version = version
         self.room_id = _new_room_id(version)
         self.timeline: list[Event] = []
+        self.tell: Callable[[], None] = lambda: None
+        """Called when something has happened here."""
         self._state: State = {}
         self._left_with: dict[str, State] = {}
         self._transactions: dict[tuple[str, str, str, str], Event] = {}
@@ -111,6 +144,13 @@ class Room:
         self._set("m.room.join_rules", self.creator, {"join_rule": "invite"})
 
     # Looking
+
+    def state(self) -> list[Event]:
+        """Return what the state is now."""
+        return list(self._state.values())
+
+    def member_event(self, user_id: str) -> Event | None:
+        return self._state.get((_MEMBER, user_id))
 
     def membership(self, user_id: str) -> str | None:
         event = self._state.get((_MEMBER, user_id))
@@ -229,6 +269,19 @@ class Room:
             raise forbidden("You are not invited to this room.")
         self.set_membership(user_id, user_id, "join", content)
 
+    def knock(self, user_id: str, content: Json) -> None:
+        if self.membership(user_id) == "ban":
+            raise bad_state("Cannot knock user who was banned")
+        if self._is_so_already(user_id, user_id, "knock", content):
+            return
+        if self._state[("m.room.join_rules", "")].content.get("join_rule") not in KNOCKABLE:
+            raise forbidden("You don't have permission to knock")
+        if self.membership(user_id) == "join":
+            raise forbidden("You cannot knock on a room you are already in")
+        if self.membership(user_id) == "invite":
+            raise forbidden("You are already invited to this room")
+        self.set_membership(user_id, user_id, "knock", content)
+
     def leave(self, user_id: str, content: Json) -> None:
         if self._is_so_already(user_id, user_id, "leave", content):
             return
@@ -264,8 +317,9 @@ class Room:
         if key in self._transactions:
             return self._transactions[key].event_id
         self._must_be_joined_to_send(sender)
-        if event_type == "m.room.message" and "body" not in content:
-            raise MatrixError(400, "M_UNKNOWN", "'body' not in content")
+        for needed in ("body", "msgtype") if event_type == "m.room.message" else ():
+            if needed not in content:
+                raise MatrixError(400, "M_UNKNOWN", f"'{needed}' not in content")
         self._must_have_power(sender, event_type, "events_default")
         self._transactions[key] = self._happened(Event(event_type, sender, content))
         return self._transactions[key].event_id
@@ -302,14 +356,27 @@ class Room:
             raise forbidden(f"You don't have permission to post that to the room. needed: {needed}")
 
     def _set(self, event_type: str, sender: str, content: Json, state_key: str = "") -> Event:
-        event = self._happened(Event(event_type, sender, content, state_key))
+        last = self._state.get((event_type, state_key))
+        event = Event(event_type, sender, content, state_key, before=last.content if last else {})
+        self._happened(event)
         self._state[(event_type, state_key)] = event
         return event
 
     def _happened(self, event: Event) -> Event:
         event.room_id = self.room_id
         self.timeline.append(event)
+        self.tell()
         return event
+
+
+def happened_so_far() -> int:
+    """The number of the newest happening of all; the next one's is greater."""
+    return _happenings.last
+
+
+def something_happened() -> int:
+    """Number something that is no event of a room."""
+    return _happenings.next()
 
 
 def _new_room_id(version: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from tests.kit.fake_homeserver.accounts import Accounts
-from tests.kit.fake_homeserver.rooms import Room
+from tests.kit.fake_homeserver.rooms import Room, something_happened
 from tests.kit.rooms import DEFAULTS, ENCRYPTION, RoomWishes
 
 Json = dict[str, Any]
@@ -17,6 +18,10 @@ class World:
     def __init__(self) -> None:
         self.accounts = Accounts()
         self.rooms: dict[str, Room] = {}
+        self.device_keys: dict[str, dict[str, Json]] = {}
+        """What devices have published, by person and device."""
+        self._devices_changed: list[tuple[int, str]] = []
+        self._news = asyncio.Event()
 
     def add_room(self, owner: str, bot: str | None, wishes: RoomWishes) -> Room:
         """Make a private room of the user ``owner``; the user ``bot`` has joined it."""
@@ -30,8 +35,35 @@ class World:
             self._let_in(room, bot, wish["bot_power"])
         return self.keep(room)
 
+    def publish(self, user_id: str, device: str, keys: Json) -> None:
+        """A device publishes its encryption keys."""
+        self.device_keys.setdefault(user_id, {})[device] = keys
+        self._devices_changed.append((something_happened(), user_id))
+        self._tell()
+
+    def devices_changed_since(self, number: int, seen_by: str) -> list[str]:
+        """Return whose devices changed since then, of those who share a room with that person."""
+        changed = {user_id for at, user_id in self._devices_changed if at > number}
+        return sorted(user_id for user_id in changed if self._share_a_room(user_id, seen_by))
+
+    async def until_news(self) -> None:
+        """Return when something has happened anywhere."""
+        await self._news.wait()
+
+    def _tell(self) -> None:
+        told, self._news = self._news, asyncio.Event()
+        told.set()
+
+    def _share_a_room(self, one: str, other: str) -> bool:
+        return one == other or any(
+            room.membership(one) == room.membership(other) == "join" for room in self.rooms.values()
+        )
+
     def keep(self, room: Room) -> Room:
-        return self.rooms.setdefault(room.room_id, room)
+        self.rooms[room.room_id] = room
+        room.tell = self._tell
+        self._tell()
+        return room
 
     def shown_in_rooms(self, user_id: str) -> Json:
         """Return the part of the profile that a homeserver copies into member events."""

@@ -1,0 +1,91 @@
+"""Follows /sync: learns at once who joins, declines, leaves, is banned or knocks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from mknock.domain.errors import HomeserverError
+from mknock.ports import Encryption, Homeserver, LostPosition, News, RoomNews, Store
+from mknock.services.doors import Doors
+from mknock.services.memberships import Memberships
+from mknock.services.sessions import OwnSession
+from mknock.telemetry import get_logger
+
+log = get_logger(__name__)
+
+LONG_POLL = 25.0
+"""Seconds that the homeserver may hold an answer back when nothing happens."""
+
+
+class Watch:
+    """One step of following /sync a tick. The position is kept once everything before it is dealt with.
+
+    What may have been missed (no position yet, one that the homeserver no longer
+    knows, a gap) leads to a comparison of the whole room with the record.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        homeserver: Homeserver,
+        doors: Doors,
+        memberships: Memberships,
+        session: OwnSession,
+        *,
+        encryption: Encryption | None = None,
+        hurry: Callable[[str], Awaitable[None]],
+        on_trouble: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._homeserver = homeserver
+        self._doors = doors
+        self._memberships = memberships
+        self._session = session
+        self._encryption = encryption
+        self._hurry = hurry
+        self._on_trouble = on_trouble
+
+    async def tick(self, _: float) -> int:
+        """Hear what is new; return 0 if we may not listen, or the homeserver does not answer."""
+        try:
+            if await self._session.problem():
+                return 0
+            await self._hear()
+        except HomeserverError as error:
+            log.info("not hearing of joins right now", why=str(error))
+            self._on_trouble()
+            return 0
+        return 1
+
+    async def _hear(self) -> None:
+        name = await self._position_name()
+        position = await self._store.secret(name)
+        rooms = [door.room_id for door in self._doors]
+        try:
+            news = await self._homeserver.sync(position, rooms, timeout=LONG_POLL)
+        except LostPosition:
+            log.warning("the homeserver has forgotten where we were: re-reading the rooms")
+            position = None
+            news = await self._homeserver.sync(None, rooms, timeout=0)
+        await self._take_in(news, anew=position is None)
+        if news.position != position:
+            await self._store.put_secret(name, news.position)
+
+    async def _take_in(self, news: News, *, anew: bool) -> None:
+        if self._encryption is not None:
+            await self._encryption.heard(news)
+        for door in self._doors:
+            room = news.rooms.get(door.room_id, RoomNews())
+            for event in room.events:
+                if event.kind == "m.room.member":
+                    await self._memberships.heard(door, event)
+            if anew or room.gap:
+                await self._memberships.compare(door)
+            if door.room_id in news.gone:
+                self._on_trouble()
+        for user_id in news.devices_changed:
+            await self._hurry(user_id)
+
+    async def _position_name(self) -> str:
+        """Where the position is kept: it belongs to the device whose token we use."""
+        return f"position:{await self._homeserver.whoami()}:{await self._homeserver.device()}"
