@@ -107,6 +107,8 @@ PAUSES: Mapping[Queue, tuple[str, ...]] = {
     Queue.WELCOMES: ("homeserver", "owner", "send"),
 }
 """The pauses (see Store.pause) that hold up a queue."""
+LIMITS = ("invite", "send")
+"""Those of them that stand for a limit of the homeserver's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,9 @@ class Store(Protocol):
 
     async def ping(self) -> None:
         """Write something, so that readiness knows a full or read-only disk."""
+
+    async def durability_problem(self) -> str:
+        """Return "", or one sentence on why a power failure could take what was acknowledged (promise 1)."""
 
     def on_work(self, wake: Callable[[], None]) -> None:
         """Call ``wake``, from now on, when another process may have made work due; too often does no harm.
@@ -339,12 +344,29 @@ class PowerLevels:
     kick: int = 50
     ban: int = 50
     creators: frozenset[str] = field(default_factory=frozenset)
+    events: Mapping[str, int] = field(default_factory=dict)
+    """What sending an event of a type needs, where that is not ``events_default``."""
+    events_default: int = 0
 
     def of(self, user_id: str) -> float:
         """The power of one person; infinite for a creator of a version 12 room."""
         if user_id in self.creators:
             return float("inf")
         return self.users.get(user_id, self.users_default)
+
+    def to_send(self, kind: str) -> int:
+        """The power that sending a message event of this type needs."""
+        return self.events.get(kind, self.events_default)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What a homeserver tells of itself."""
+
+    software: str = ""
+    """Such as "Synapse/1.163.2"; "" if it does not say."""
+    clock: float | None = None
+    """Its time at the answer, in seconds since the epoch, to the second; None if it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,6 +428,12 @@ class Homeserver(Protocol):
 
     async def whoami(self) -> str:
         """The Matrix ID Knock acts as (GET /account/whoami)."""
+
+    async def about(self) -> ServerFacts:
+        """What the homeserver tells anybody of itself (GET /versions)."""
+
+    async def rooms(self) -> list[str]:
+        """The IDs of the rooms and spaces we are in (GET /joined_rooms)."""
 
     async def existence(self, user_id: str) -> Existence: ...
 

@@ -38,6 +38,7 @@ from mknock.matrix.lanes import Lanes
 from mknock.matrix.session import SECRET, Session, kept_session
 from mknock.ports import Clock, Encryption, Homeserver, Pace, Queue, Store
 from mknock.services.admission import Admission
+from mknock.services.doctor import Doctor
 from mknock.services.doors import Doors
 from mknock.services.first_mknock import FirstMknock, OldFiles
 from mknock.services.first_mknock_files import OldSession
@@ -47,7 +48,9 @@ from mknock.services.moderation import Moderation
 from mknock.services.outcomes import Outcomes
 from mknock.services.readiness import Readiness
 from mknock.services.retry import Retry
+from mknock.services.room_findings import RoomFindings
 from mknock.services.sessions import OwnSession
+from mknock.services.shortcomings import Shortcomings
 from mknock.services.watchdog import Watchdog
 from mknock.services.welcome_text import DEFAULT_WELCOME, WelcomeTemplate
 from mknock.services.welcomes import Welcomes
@@ -256,6 +259,28 @@ async def can_start(settings: Settings) -> None:
         await parts.close()
 
 
+def session_of(parts: Parts) -> OwnSession:
+    """What knows whether Knock may listen with the session it acts in."""
+    signed_in = isinstance(parts.tokens, SignedIn)
+    return OwnSession(parts.homeserver, signed_in=signed_in, encryption=parts.encryption)
+
+
+def doctor_of(parts: Parts) -> Doctor:
+    settings = parts.settings
+    return Doctor(
+        parts.store,
+        parts.homeserver,
+        parts.doors,
+        parts.clock,
+        session_of(parts),
+        RoomFindings(parts.homeserver, parts.encryption),
+        form_secrets=settings.form_secrets,
+        open_api=settings.allow_open_api,
+        public_url=settings.public_url,
+        secrets=KEPT_SECRETS,
+    )
+
+
 class Installation:
     """A whole running Knock: its parts, its background duties, and its HTTP application."""
 
@@ -263,10 +288,9 @@ class Installation:
         self.parts = parts
         self.admin_key = AdminKey(open=parts.settings.allow_open_api)
         self.outcomes = Outcomes(parts.store)
-        self.session = OwnSession(
-            parts.homeserver, signed_in=isinstance(parts.tokens, SignedIn), encryption=parts.encryption
-        )
-        self.readiness = Readiness(parts.store, parts.homeserver, parts.doors, self.session, parts.encryption)
+        self.session = session_of(parts)
+        shortcomings = Shortcomings(parts.homeserver, parts.doors, self.session, parts.encryption)
+        self.readiness = Readiness(parts.store, parts.homeserver, parts.doors, shortcomings)
         self.retry = Retry(base=parts.settings.base_backoff_delay, quick=parts.settings.max_retries)
         self._looking = Duty(
             "readiness", self.readiness.tick, every=15.0, next_at=self._next_look, alone=True
@@ -293,7 +317,7 @@ class Installation:
         self._delivering.wake()
 
     def _wake_all(self) -> None:
-        """Another process may have made something due."""
+        """Something may be due, by what another process did or what happened in a room."""
         self._delivering.wake()
         self._welcoming.wake()
 
@@ -363,11 +387,18 @@ class Installation:
             self.session,
             encryption=parts.encryption,
             hurry=self._hurry,
+            on_change=self._look_anew,
             on_trouble=self._looking.wake,
         )
 
     async def _renew(self, now: float) -> int:
         return await self.delivery.renew(now) + await self.welcomes.renew(now)
+
+    async def _look_anew(self) -> None:
+        """A room's settings have changed: what waited for the owner may go now, and what works is another."""
+        await self.parts.store.resume("owner")
+        self._wake_all()
+        self._looking.wake()
 
     async def _hurry(self, user_id: str) -> None:
         """Somebody's devices have changed: they may now be able to read their welcome."""

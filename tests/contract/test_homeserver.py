@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from tests.contract.homeserver_cases import Knocker
 from tests.kit.account import Account
@@ -53,6 +55,25 @@ async def test_a_token_whose_time_is_over_is_refused(homeserver: Homeserver, act
 
     with pytest.raises(TokenRefused):
         await overdue.whoami()
+
+
+async def test_the_homeserver_tells_of_itself(knock: ports.Homeserver) -> None:
+    about = await knock.about()
+
+    assert about.software
+    assert about.clock == pytest.approx(time.time(), abs=30)
+
+
+async def test_the_rooms_are_those_we_are_in(cast: Cast, knock: ports.Homeserver) -> None:
+    assert cast.room in await knock.rooms()
+
+
+async def test_a_room_that_we_have_left_is_none_of_ours(cast: Cast, knock: ports.Homeserver) -> None:
+    room = await cast.homeserver.new_room(cast.alice, bot=cast.bot)
+    joined = room in await knock.rooms()
+    await cast.bot.leave(room)
+
+    assert (joined, room in await knock.rooms()) == (True, False)
 
 
 # Who exists

@@ -449,3 +449,20 @@ async def everyday_knock(store: SqliteStore) -> None:
     for _ in range(10):
         await knocked(store, None, NOW + WINDOW, event="e9", sender="home")
     await claimed(store, NOW + WINDOW, limit=5)
+
+
+# What a power failure would take
+
+
+@pytest.mark.promise(1)
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [("ext4", ""), ("", ""), ("tmpfs", "DATA_DIR is in memory"), ("nfs4", "DATA_DIR is on a network")],
+)
+async def test_a_folder_that_keeps_nothing_for_long_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, says: str
+) -> None:
+    monkeypatch.setattr("mknock.storage.sqlite.file_system_of", lambda _: kind)
+    problem = await SqliteStore(tmp_path / "knock.db").durability_problem()
+
+    assert (problem.startswith(says), bool(problem)) == (True, bool(says))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,24 @@ from tests.kit.account import Account
 from tests.kit.fake_homeserver import FakeHomeserver
 from tests.kit.fake_homeserver.rooms import Room
 from tests.kit.http import matrix_http
+from tests.kit.rooms import ENCRYPTION
+from tests.kit.sealing import Sealing
 
-from mknock.domain.doors import Door
+from mknock.domain.doors import Door, Removal, Welcoming
 from mknock.matrix.auth import FixedToken, KeptSessionOnly, SignedIn
 from mknock.matrix.client import MatrixClient, TokenSource
 from mknock.matrix.gateway import HomeserverGateway
-from mknock.services.doctor import Doctor, Finding, Verdict, address
+from mknock.ports import Encryption
+from mknock.services.doctor import CLOCKS_APART, Doctor, address
 from mknock.services.doors import Doors
+from mknock.services.findings import Finding, Verdict
+from mknock.services.room_findings import RoomFindings
+from mknock.services.sessions import OwnSession
 from mknock.storage.sqlite import SqliteStore
 
 BOT = "@bot:knock.test"
 KEY = "k" * 32
+WELCOMING = Welcoming("Hello {user}!")
 
 Examine = Callable[..., Awaitable[dict[str, Finding]]]
 
@@ -57,13 +65,19 @@ def examine(fake: FakeHomeserver, bot: Account, room: Room, store: SqliteStore) 
         room_id: str = room.room_id,
         tokens: TokenSource | None = None,
         kept: SqliteStore = store,
+        welcoming: Welcoming = WELCOMING,
+        blocked_members: Removal = Removal.KICK,
+        encryption: Encryption | None = None,
         **more: Any,
     ) -> dict[str, Finding]:
         about = {"form_secrets": True, "open_api": False, "public_url": "https://knock.example.org", **more}
         async with matrix_http(transport=fake.transport()) as http:
             source = tokens or FixedToken(str(bot.access_token), fake.url)
             homeserver = HomeserverGateway(MatrixClient(fake.url, source, http=http))
-            doctor = Doctor(kept, homeserver, Doors(Door("main", room_id)), **about)
+            door = Door("main", room_id, welcoming=welcoming, blocked_members=blocked_members)
+            session = OwnSession(homeserver, signed_in=False, encryption=encryption)
+            rooms = RoomFindings(homeserver, encryption)
+            doctor = Doctor(kept, homeserver, Doors(door), time.time, session, rooms, **about)
             return {finding.what: finding for finding in await doctor.examine()}
 
     return look
@@ -76,9 +90,15 @@ async def test_where_all_is_well_everything_is_good(examine: Examine) -> None:
         (
             "store",
             "sign-in",
+            "session",
             "room of door main",
             "may invite to main",
             "may kick from main",
+            "may write to main",
+            "join rule of main",
+            "encryption of main",
+            "clock",
+            "limits",
             "form",
             "admin endpoints",
             "public address",
@@ -243,6 +263,135 @@ async def test_not_being_allowed_to_kick_is_odd(examine: Examine, fake: FakeHome
     found = await powers(examine, fake, owner, users={BOT: 20}, invite=0, kick=50)
 
     assert found["may kick from main"].verdict is Verdict.ODD
+
+
+async def test_not_being_allowed_to_ban_is_odd_only_where_the_door_bans(
+    examine: Examine, fake: FakeHomeserver, owner: str
+) -> None:
+    elsewhere = fake.add_room(owner, BOT)
+    elsewhere.override_levels({"users": {BOT: 50}, "ban": 100})
+    banning = await examine(room_id=elsewhere.room_id, blocked_members=Removal.BAN)
+    kicking = await examine(room_id=elsewhere.room_id)
+
+    assert (banning["may ban from main"].verdict, "may ban from main" in kicking) == (Verdict.ODD, False)
+
+
+@pytest.mark.parametrize("levels", [{"events_default": 60}, {"events": {"m.room.message": 60}}])
+async def test_not_being_allowed_to_write_is_odd(
+    examine: Examine, fake: FakeHomeserver, owner: str, levels: dict[str, Any]
+) -> None:
+    found = await powers(examine, fake, owner, users={BOT: 50}, **levels)
+
+    assert found["may write to main"].verdict is Verdict.ODD
+
+
+async def test_whoever_sends_no_welcome_need_not_be_allowed_to_write(
+    examine: Examine, fake: FakeHomeserver, owner: str
+) -> None:
+    assert "may write to main" not in await examine(welcoming=Welcoming())
+
+
+# What the room is like
+
+
+async def test_a_room_that_was_replaced_is_bad(examine: Examine, room: Room) -> None:
+    room.write("m.room.tombstone", {"body": "", "replacement_room": "!secret:knock.test"})
+
+    found = (await examine())["room of door main"]
+
+    assert (found.verdict, "set NEW_ROOM_ID" in found.says, "secret" in found.says) == (
+        Verdict.BAD,
+        True,
+        False,
+    )
+
+
+async def test_the_creators_who_outrank_the_bot_are_named(examine: Examine, owner: str) -> None:
+    assert f"its creators outrank everybody: {owner}" in (await examine())["room of door main"].says
+
+
+async def test_a_public_room_is_odd(examine: Examine, room: Room) -> None:
+    room.write("m.room.join_rules", {"join_rule": "public"})
+
+    assert (await examine())["join rule of main"].verdict is Verdict.ODD
+
+
+@pytest.mark.parametrize("join_rule", ["org.example.strange", 7, None, ["invite"]])
+async def test_a_join_rule_that_nobody_knows_is_odd(examine: Examine, room: Room, join_rule: Any) -> None:
+    room.write("m.room.join_rules", {"join_rule": join_rule})
+
+    assert (await examine())["join rule of main"].verdict is Verdict.ODD
+
+
+async def test_an_encrypted_room_without_encryption_of_ours_is_odd(examine: Examine, room: Room) -> None:
+    room.write("m.room.encryption", ENCRYPTION["content"])
+
+    found = (await examine())["encryption of main"]
+
+    assert (found.verdict, "nobody is welcomed" in found.says, "mknock[e2ee]" in found.says) == (
+        Verdict.ODD,
+        True,
+        True,
+    )
+
+
+async def test_an_encrypted_room_is_good_where_we_can_encrypt(examine: Examine, room: Room) -> None:
+    room.write("m.room.encryption", ENCRYPTION["content"])
+
+    assert (await examine(encryption=Sealing()))["encryption of main"].verdict is Verdict.GOOD
+
+
+async def test_that_welcomes_are_sent_in_clear_is_said(examine: Examine, room: Room) -> None:
+    room.write("m.room.encryption", ENCRYPTION["content"])
+    clear = Welcoming("Hello!", clear_in_encrypted=True)
+
+    assert "in clear" in (await examine(welcoming=clear))["encryption of main"].says
+
+
+# The session, the clock and the limits
+
+
+async def test_the_session_of_somebodys_client_is_odd(examine: Examine, bot: Account) -> None:
+    await bot.publish_device()
+
+    found = (await examine())["session"]
+
+    assert (found.verdict, "mknock login" in found.says) == (Verdict.ODD, True)
+
+
+@pytest.mark.parametrize(("ahead", "says"), [(-3600.0, "ahead of"), (3600.0, "behind")])
+async def test_a_clock_that_is_wrong_is_odd(
+    examine: Examine, fake: FakeHomeserver, ahead: float, says: str
+) -> None:
+    fake.itself.clock_ahead = ahead
+
+    found = (await examine())["clock"]
+
+    assert (found.verdict, says in found.says, "NTP" in found.says) == (Verdict.ODD, True, True)
+
+
+@pytest.mark.parametrize("ahead", [None, CLOCKS_APART / 2])
+async def test_a_clock_that_is_nearly_right_or_not_told_is_good(
+    examine: Examine, fake: FakeHomeserver, ahead: float | None
+) -> None:
+    fake.itself.clock_ahead = ahead
+
+    assert (await examine())["clock"].verdict is Verdict.GOOD
+
+
+async def test_of_synapse_the_usual_limits_are_told(examine: Examine, fake: FakeHomeserver) -> None:
+    fake.itself.software = "Synapse/1.163.2"
+
+    assert "10 invites at once" in (await examine())["limits"].says
+
+
+async def test_that_the_homeserver_asks_to_wait_is_odd(examine: Examine, store: SqliteStore) -> None:
+    await store.open()
+    await store.pause("invite", time.time() + 40)
+
+    found = (await examine())["limits"]
+
+    assert (found.verdict, "another" in found.says) == (Verdict.ODD, True)
 
 
 # What needs no homeserver

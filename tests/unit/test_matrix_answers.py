@@ -26,7 +26,7 @@ HTML = b"<html><body>502 Bad Gateway</body></html>"
 
 def said(status: int, body: Any = None, *, retry_after: str = "") -> Answer:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Answer(status, raw, retry_after)
+    return Answer(status, raw, [(b"Retry-After", retry_after.encode())] if retry_after else [])
 
 
 def error_of(status: int, body: Any = None, *, retry_after: str = "") -> HomeserverError:

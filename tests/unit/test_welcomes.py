@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from tests.kit.fake_homeserver import FakeHomeserver
 from tests.kit.fake_homeserver.rooms import Event
+from tests.kit.sealing import Sealing
 from tests.kit.workshop import BOT, OWNER, Wishes, Workshop
 
 from mknock.domain.doors import Welcoming
 from mknock.domain.knocks import Knock, KnockState
-from mknock.ports import News, Rotation
 from mknock.services.welcome_text import MARKER
 from mknock.services.welcomes import ENCRYPTED, FIRST_DEVICE, LATE, MESSAGE
 from mknock.workers.delivery import LEASE
@@ -216,40 +216,6 @@ async def test_a_limit_on_invites_does_not_hold_up_a_welcome(shop: Workshop, car
 
 
 # Encrypted rooms
-
-
-class Sealing:
-    """An encryption that writes down what it was asked to encrypt, and can lack what real ones lack."""
-
-    def __init__(self, *, problem: str = "", readers: Sequence[str] = ()) -> None:
-        self.why, self.readers = problem, set(readers)
-        self.sealed: list[tuple[Sequence[str], Mapping[str, Any]]] = []
-
-    async def start(self) -> None: ...
-
-    async def problem(self) -> str:
-        return self.why
-
-    async def is_ours(self, device_keys: Mapping[str, Any]) -> bool:
-        return not device_keys
-
-    async def can_read(self, user_id: str) -> bool:
-        return user_id in self.readers
-
-    async def encrypt(
-        self,
-        room_id: str,
-        members: Sequence[str],
-        kind: str,
-        content: Mapping[str, Any],
-        *,
-        rotation: Rotation,
-    ) -> dict[str, Any]:
-        del room_id, kind, rotation
-        self.sealed.append((members, content))
-        return {"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "sealed"}
-
-    async def heard(self, news: News) -> None: ...
 
 
 def encrypted(shop: Workshop) -> None:

@@ -9,8 +9,8 @@ import click
 
 from mknock.cli.running import with_parts
 from mknock.cli.terminal import plain, say, say_json
-from mknock.services.doctor import Doctor, Finding, Verdict
-from mknock.wiring import KEPT_SECRETS, Parts
+from mknock.services.findings import Finding, Verdict
+from mknock.wiring import Parts, doctor_of
 
 MARKS: Final = {
     Verdict.GOOD: ("ok  ", "green"),
@@ -38,16 +38,7 @@ def doctor(as_json: bool) -> None:
 
 
 async def _examined(parts: Parts) -> list[Finding]:
-    settings = parts.settings
-    return await Doctor(
-        parts.store,
-        parts.homeserver,
-        parts.doors,
-        form_secrets=settings.form_secrets,
-        open_api=settings.allow_open_api,
-        public_url=settings.public_url,
-        secrets=KEPT_SECRETS,
-    ).examine()
+    return await doctor_of(parts).examine()
 
 
 def _facts(finding: Finding) -> dict[str, str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -59,11 +59,17 @@ class ProofWanted(HomeserverUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer as it came: its status, its ``Retry-After`` header ("" without one) and its body."""
+    """One answer as it came: its status, its body and its header lines."""
 
     status: int
     body: bytes
-    retry_after: str = ""
+    headers: Sequence[tuple[bytes, bytes]] = ()
+
+    def header(self, name: str) -> str:
+        """The header's value, or "" without one; whatever bytes it has, it is text."""
+        wanted = name.lower().encode("ascii")
+        values = [value for line, value in self.headers if line.lower() == wanted]
+        return values[0].decode("latin-1") if values else ""
 
 
 def judge(answer: Answer, what: str, now: float) -> Any:
@@ -79,7 +85,7 @@ def judge(answer: Answer, what: str, now: float) -> Any:
     if 200 <= answer.status < 300 and data is not _UNREADABLE:
         return data
     if answer.status == 429:
-        wait = wait_asked_for(answer.retry_after, _field(data, "retry_after_ms"), now)
+        wait = wait_asked_for(answer.header("Retry-After"), _field(data, "retry_after_ms"), now)
         raise RateLimited(f"{what} was rate limited: wait {wait:g} s", retry_after=wait)
     raise _failure(answer.status, data, what)
 
@@ -135,10 +141,16 @@ def _seconds_in(header: str, now: float) -> float:
     text = header.strip()
     if _SECONDS.fullmatch(text):
         return float(text)
+    at = moment_in(text)
+    return 0.0 if at is None else at - now
+
+
+def moment_in(header: str) -> float | None:
+    """The time that an HTTP date names, in seconds since the epoch; None for anything else."""
     try:
-        return parsedate_to_datetime(text).timestamp() - now
+        return parsedate_to_datetime(header.strip()).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError, OSError):
-        return 0.0
+        return None
 
 
 def number_in(value: Any) -> float:

@@ -122,7 +122,7 @@ class BeeperLogin:
         if 200 <= answer.status < 300 and (said or not needs_json):
             return said
         if answer.status == 429 and "out of date" not in str(said.get("error", "")).lower():
-            wait = wait_asked_for(answer.retry_after, None, self._clock())
+            wait = wait_asked_for(answer.header("Retry-After"), None, self._clock())
             raise RateLimited(f"Beeper's login service asks to wait {wait:g} s", retry_after=wait)
         if answer.status == 429:
             raise BeeperClosed(f"Beeper says that Knock is out of date as a client. {OTHER_WAYS}")

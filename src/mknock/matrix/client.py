@@ -165,6 +165,17 @@ class MatrixClient:
             raise unreadable(what)
         return data
 
+    async def greet(self) -> Answer:
+        """GET /versions as anybody, and return the answer with its headers.
+
+        Raises:
+            HomeserverError: there was no answer, or it is none of a homeserver.
+        """
+        call = _Call(method="GET", path=("versions",), what="asking for its versions", auth=False)
+        answer = await self._exchanged(call, None)
+        judge(answer, call.what, self._clock())
+        return answer
+
     async def _answer(self, call: _Call) -> Any:
         """Make the call, once more with another token if the first was refused as stale."""
         if not call.auth:
@@ -192,6 +203,9 @@ class MatrixClient:
         return await self._tokens.renew(refused, soft=soft)
 
     async def _send(self, call: _Call, token: str | None) -> Any:
+        return judge(await self._exchanged(call, token), call.what, self._clock())
+
+    async def _exchanged(self, call: _Call, token: str | None) -> Answer:
         request = self._address.request(
             call.method,
             f"_matrix/client/{encoded(call.path)}",
@@ -199,8 +213,7 @@ class MatrixClient:
             headers=_headers(call, token),
             content=None if call.json is None else jsonlib.dumps(call.json).encode(),
         )
-        answer = await exchange(self._http, self._address, request, what=call.what, deadline=self._deadline)
-        return judge(answer, call.what, self._clock())
+        return await exchange(self._http, self._address, request, what=call.what, deadline=self._deadline)
 
 
 def _headers(call: _Call, token: str | None) -> dict[str, str]:
@@ -232,13 +245,7 @@ async def exchange(
     except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError, ValueError) as error:
         kind = type(error).__name__
         raise HomeserverUnavailable(f"{what} broke off ({kind})", everywhere=False) from None
-    return Answer(response.status, body, _header(response, b"retry-after"))
-
-
-def _header(response: httpcore2.Response, name: bytes) -> str:
-    """The header's value, or "" without one; whatever bytes it has, it is text."""
-    values = [value for line, value in response.headers if line.lower() == name]
-    return values[0].decode("latin-1") if values else ""
+    return Answer(response.status, body, response.headers)
 
 
 def encoded(path: Sequence[str]) -> str:

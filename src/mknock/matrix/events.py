@@ -77,14 +77,15 @@ def powers_in(levels: dict[str, Any] | None, creation: Mapping[str, Any]) -> Pow
     made_by, endless = creators_in(creation)
     if levels is None:
         return PowerLevels(dict.fromkeys(made_by, 100), creators=made_by if endless else frozenset())
-    users = levels.get("users")
     return PowerLevels(
-        users={user: level_in(value, 0) for user, value in users.items()} if isinstance(users, dict) else {},
+        users={user: level_in(value, 0) for user, value in object_in(levels, "users").items()},
         users_default=level_in(levels.get("users_default"), 0),
         invite=level_in(levels.get("invite"), 0),
         kick=level_in(levels.get("kick"), 50),
         ban=level_in(levels.get("ban"), 50),
         creators=made_by if endless else frozenset(),
+        events={kind: level_in(value, 0) for kind, value in object_in(levels, "events").items()},
+        events_default=level_in(levels.get("events_default"), 0),
     )
 
 

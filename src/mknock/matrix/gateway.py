@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from mknock.domain.errors import HomeserverError, HomeserverUnavailable, RateLimited, Refused
-from mknock.matrix.answers import NotUnderstood, text_in, unreadable
+from mknock.matrix.answers import NotUnderstood, moment_in, text_in, unreadable
 from mknock.matrix.client import MatrixClient
 from mknock.matrix.events import (
     content_of,
@@ -20,7 +20,7 @@ from mknock.matrix.events import (
     state_event_in,
 )
 from mknock.matrix.sync import news_in, sync_params
-from mknock.ports import Existence, LostPosition, Member, Membership, News, PowerLevels
+from mknock.ports import Existence, LostPosition, Member, Membership, News, PowerLevels, ServerFacts
 
 V3: Final = "v3"
 EVENT: Final = {"format": "event"}
@@ -30,6 +30,8 @@ PAGES: Final = 20
 """How far back our own messages are looked through: so many pages of so many."""
 MESSAGES: Final = ("m.room.message", "m.room.encrypted")
 """The kinds of event that Knock sends."""
+LONGEST_NAME: Final = 100
+"""Characters of what a homeserver calls itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,20 @@ class HomeserverGateway:
             token = await self._client.token()
             self._me = _Me(token, user_id, device if isinstance(device, str) else "")
         return self._me
+
+    async def about(self) -> ServerFacts:
+        """What the homeserver tells of itself, by the headers ``Server`` and ``Date`` of any answer."""
+        answer = await self._client.greet()
+        software = answer.header("Server").strip()[:LONGEST_NAME]
+        return ServerFacts(software, moment_in(answer.header("Date")))
+
+    async def rooms(self) -> list[str]:
+        """The rooms and spaces we are in."""
+        data = await self._client.request("GET", (V3, "joined_rooms"), what="looking for our rooms")
+        rooms = data.get("joined_rooms")
+        if not isinstance(rooms, list):
+            raise unreadable("looking for our rooms")
+        return [room for room in rooms if isinstance(room, str)]
 
     async def existence(self, user_id: str) -> Existence:
         """Whether the account exists, from one profile look-up.

@@ -4,68 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from ipaddress import ip_address
+from typing import Final
 from urllib.parse import urlsplit
 
-from mknock.domain.doors import Door
-from mknock.domain.errors import HomeserverError, HomeserverUnavailable, KnockError, RateLimited, Refused
-from mknock.ports import Homeserver, Membership, Store
+from mknock.domain.errors import HomeserverError, KnockError
+from mknock.ports import LIMITS, Clock, Homeserver, ServerFacts, Store
 from mknock.services.doors import Doors
+from mknock.services.findings import Finding, bad, good, odd
+from mknock.services.remedies import remedy
+from mknock.services.room_findings import RoomFindings
+from mknock.services.sessions import OwnSession
 
-
-class Verdict(StrEnum):
-    """How bad a finding is; only ``bad`` makes ``mknock doctor`` fail."""
-
-    GOOD = "good"
-    ODD = "odd"
-    BAD = "bad"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at: what was found and, unless it is good, how to mend it."""
-
-    what: str
-    verdict: Verdict
-    says: str
-
-
-def good(what: str, says: str) -> Finding:
-    return Finding(what, Verdict.GOOD, says)
-
-
-def odd(what: str, says: str) -> Finding:
-    return Finding(what, Verdict.ODD, says)
-
-
-def bad(what: str, says: str) -> Finding:
-    return Finding(what, Verdict.BAD, says)
-
-
-NOT_IN_THE_ROOM = {
-    Membership.INVITE: "is invited but has not accepted: let it join",
-    Membership.BAN: "is banned from the room: lift the ban, invite it and let it join",
-    Membership.LEAVE: "has left the room, or was removed: invite it and let it join",
-}
-NEVER_THERE = "is not in the room, or NEW_ROOM_ID is wrong: compare the ID, invite it and let it join"
-TO_US = ', or run "mknock doctor"'
+TO_US: Final = ', or run "mknock doctor"'
 """What errors advise elsewhere."""
-MAKE_MODERATOR = "make it a moderator in the room's settings, under roles"
-FROM_OUTSIDE = "form platforms must reach Knock from outside"
+FROM_OUTSIDE: Final = "form platforms must reach Knock from outside"
+CLOCKS_APART: Final = 60.0
+"""Seconds between our clock and the homeserver's from which on it is worth a word."""
+SYNAPSE: Final = (
+    "unless its admin raised them, 10 invites at once and then one every 3.3 seconds, and for one person"
+    " 5 and then one every 333 seconds; an admin can lift them for the bot (override_ratelimit)"
+)
+"""Synapse's rc_invites, as it comes (config/ratelimiting.py of release 1.163)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Doctor:
     """Looks at everything Knock needs, each part even if the one before is broken.
 
-    Opens the store; writes nothing but a test value, and the session if it has
-    to sign in to look. ``secrets`` are the names of those that the store may hold.
+    Opens the store; writes nothing but a test value, the session if it has to
+    sign in to look, and our encryption keys if they are still to be published.
+    ``secrets`` are the names of those that the store may hold.
     """
 
     store: Store
     homeserver: Homeserver
     doors: Doors
+    clock: Clock
+    session: OwnSession
+    rooms: RoomFindings
     form_secrets: bool
     open_api: bool
     public_url: str | None
@@ -81,39 +58,64 @@ class Doctor:
             await self.store.ping()
             for name in self.secrets:
                 await self.store.secret(name)
+            problem = await self.store.durability_problem()
         except KnockError as error:
             return bad("store", str(error))
-        return good("store", "can be written, and what is written is on disk")
+        return (
+            odd("store", problem)
+            if problem
+            else good("store", "can be written, and what is written is on disk")
+        )
 
     async def _homeserver(self) -> list[Finding]:
         try:
             account = await self.homeserver.whoami()
         except KnockError as error:  # the store's too: a session is kept there
-            return [bad("sign-in", f"{error}{_remedy(error)}".replace(TO_US, ""))]
-        findings = [good("sign-in", f"Knock acts as {account}")]
+            return [bad("sign-in", f"{error}{remedy(error)}".replace(TO_US, ""))]
+        findings = [good("sign-in", f"Knock acts as {account}"), await self._listens()]
         for door in self.doors:
-            findings += await self._door(door, account)
-        return findings
+            findings += await self.rooms.of(door, account)
+        return [*findings, *await self._server()]
 
-    async def _door(self, door: Door, account: str) -> list[Finding]:
-        what = f"room of door {door.slug}"
+    async def _listens(self) -> Finding:
         try:
-            membership = (await self.homeserver.member(door.room_id, account)).membership
-            if membership is not Membership.JOIN:
-                return [bad(what, f"{account} {NOT_IN_THE_ROOM.get(membership, NEVER_THERE)}")]
-            return [good(what, f"{account} is in it"), *await self._powers(door, account)]
-        except Refused:  # only members may ask
-            return [bad(what, f"{account} {NEVER_THERE}")]
+            problem = await self.session.problem()
         except HomeserverError as error:
-            return [bad(what, f"could not be looked at: {error}{_remedy(error)}")]
+            return odd("session", f"could not be looked at: {error}{remedy(error)}")
+        return (
+            odd("session", problem)
+            if problem
+            else good("session", "is Knock's own: joins are heard of at once")
+        )
 
-    async def _powers(self, door: Door, account: str) -> list[Finding]:
-        levels = await self.homeserver.power_levels(door.room_id)
-        own = levels.of(account)
-        return [
-            _power(Verdict.BAD, f"may invite to {door.slug}", own, levels.invite),
-            _power(Verdict.ODD, f"may kick from {door.slug}", own, levels.kick),
-        ]
+    async def _server(self) -> list[Finding]:
+        try:
+            about = await self.homeserver.about()
+        except HomeserverError as error:
+            return [odd("clock", f"the homeserver's could not be looked at: {error}{remedy(error)}")]
+        return [clock(about, self.clock()), await self._limits(about)]
+
+    async def _limits(self, about: ServerFacts) -> Finding:
+        """What is known of the homeserver's limits: Matrix has no call that tells them."""
+        what, left = "limits", await self._asked_to_wait()
+        if left:
+            return odd(
+                what,
+                f"the homeserver asks Knock to wait another {left:.0f} seconds; knocks wait and are kept",
+            )
+        if about.software.startswith("Synapse/"):
+            return good(what, f"{about.software} has limits on invites: {SYNAPSE}")
+        return good(
+            what, "the homeserver does not tell its limits on invites; Knock waits whenever it asks to"
+        )
+
+    async def _asked_to_wait(self) -> float:
+        """Seconds that the homeserver's limits still hold something up."""
+        try:
+            until = max([await self.store.paused(limit) for limit in LIMITS])
+        except KnockError:
+            return 0.0  # the store's finding says what is wrong
+        return max(until - self.clock(), 0.0)
 
     def _form(self) -> Finding:
         if self.form_secrets:
@@ -130,21 +132,18 @@ class Doctor:
         return good("admin endpoints", "need the API key (mknock api-key)")
 
 
-def _power(otherwise: Verdict, what: str, own: float, needed: int) -> Finding:
-    if own >= needed:
-        return good(what, "yes")
-    return Finding(what, otherwise, f"no: it has power {own:g} and needs {needed}; {MAKE_MODERATOR}")
-
-
-def _remedy(error: KnockError) -> str:
-    """What to do about an error that does not say so itself."""
-    match error:
-        case HomeserverUnavailable():
-            return ": check MATRIX_BASE_URL, and that the homeserver is up"
-        case RateLimited():
-            return ", then run this again"
-        case _:
-            return ""
+def clock(about: ServerFacts, now: float) -> Finding:
+    """What to say of our clock, beside the homeserver's."""
+    if about.clock is None:
+        return good("clock", "the homeserver does not tell its time")
+    apart = now - about.clock
+    if abs(apart) < CLOCKS_APART:
+        return good("clock", "agrees with the homeserver's")
+    ahead = "ahead of" if apart > 0 else "behind"
+    return odd(
+        "clock",
+        f"is {abs(apart):.0f} seconds {ahead} the homeserver's: let this machine set its clock by the network (NTP)",
+    )
 
 
 def address(public_url: str | None) -> Finding:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from mknock.domain.errors import HomeserverError, KnockError, StoreUnavailable
 from mknock.domain.ids import MatrixID
-from mknock.ports import Encryption, Homeserver, Membership, Store
+from mknock.ports import Homeserver, Membership, Store
 from mknock.services.doors import Doors
-from mknock.services.sessions import OwnSession
+from mknock.services.shortcomings import Shortcomings
 from mknock.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -20,7 +20,6 @@ ACCOUNT = "account"
 """The name under which the store keeps whom Knock acts as."""
 SEEN = "readiness"
 """The name under which the process that asks the homeserver tells the others what it saw, and when."""
-CANNOT_ENCRYPT = "the room is encrypted, and Knock cannot encrypt: pip install 'mknock[e2ee]'"
 STALE = 40.0
 """Seconds after which what another process saw is no longer believed: then everybody looks for themselves."""
 STORE_PATIENCE = 2.0
@@ -40,8 +39,7 @@ class Readiness:
     store: Store
     homeserver: Homeserver
     doors: Doors
-    session: OwnSession | None = None
-    encryption: Encryption | None = None
+    shortcomings: Shortcomings | None = None
     homeserver_problem: str = UNKNOWN
     limited: dict[str, str] = field(default_factory=dict)
     """What Knock can do in part only, by its name, with a sentence for the owner. It is ready all the same."""
@@ -72,7 +70,8 @@ class Readiness:
         before = self.homeserver_problem
         try:
             self.homeserver_problem = await self._look()
-            await self._look_for_limits()
+            if not self.homeserver_problem:
+                await self._look_for_shortcomings()
         except HomeserverError as error:
             self.homeserver_problem = str(error)
         except StoreUnavailable as error:
@@ -103,26 +102,13 @@ class Readiness:
                 return f"{account} is not in the room of door {door.slug!r}: invite it and let it join"
         return ""
 
-    async def _look_for_limits(self) -> None:
+    async def _look_for_shortcomings(self) -> None:
         """Find out what works in part only, and say so when that changes."""
-        found = {
-            "joins": await self.session.problem() if self.session else "",
-            "welcome": await self._cannot_welcome(),
-        }
-        limited = {name: problem for name, problem in found.items() if problem}
+        limited = await self.shortcomings.of(self._account) if self.shortcomings else {}
         for name, problem in limited.items():
             if self.limited.get(name) != problem:
                 log.warning("ready, but not for everything", what=name, why=problem)
         self.limited = limited
-
-    async def _cannot_welcome(self) -> str:
-        """Why nobody can be welcomed in an encrypted room; "" if that is not so."""
-        for door in self.doors:
-            if not door.welcoming.text or door.welcoming.clear_in_encrypted:
-                continue
-            if await self.homeserver.state(door.room_id, "m.room.encryption") is not None:
-                return await self.encryption.problem() if self.encryption else CANNOT_ENCRYPT
-        return ""
 
     async def _store_now(self) -> str:
         """What is wrong with the store. However many ask, it is looked at once, and nobody waits long."""

@@ -14,8 +14,8 @@ from mknock.ports import Clock, Encryption, Homeserver, Membership, Rotation, St
 from mknock.services.doors import Doors
 from mknock.services.errands import Ending, Errands, Settled, Waits
 from mknock.services.latecomers import seen_of
-from mknock.services.readiness import CANNOT_ENCRYPT
 from mknock.services.retry import Retry
+from mknock.services.shortcomings import CANNOT_ENCRYPT
 from mknock.services.welcome_text import MARKER, WelcomeTemplate
 from mknock.telemetry import get_logger
 

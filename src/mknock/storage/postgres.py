@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 PATIENCE = 120
 """Seconds to wait for another process's migration."""
+DURABLE = "SELECT current_setting('fsync'), current_setting('full_page_writes')"
 
 
 class PostgresStore(SqlStore):
@@ -81,6 +82,15 @@ class PostgresStore(SqlStore):
     def _heard(self) -> None:
         if self._wake is not None:
             self._wake()
+
+    async def durability_problem(self) -> str:
+        """What the server's settings make of a commit. ``synchronous_commit`` is ours to set, and is on."""
+        ((fsync, whole_pages),) = await self._read(DURABLE)
+        if fsync != "on":
+            return "PostgreSQL does not flush to disk (fsync is off), so a power failure can take knocks: set it on"
+        if whole_pages != "on":
+            return "PostgreSQL may lose pages in a power failure (full_page_writes is off): set it on"
+        return ""
 
     # --- the driver
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from mknock.domain.errors import StoreUnavailable
 from mknock.storage import sql
+from mknock.storage.file_systems import IN_MEMORY, OVER_NETWORK, file_system_of
 from mknock.storage.group_commit import GroupCommit, unavailable
 from mknock.storage.rows import Row, storable
 from mknock.storage.sql_store import SqlStore, migrations
@@ -68,6 +69,17 @@ class SqliteStore(SqlStore):
             if connection is not None:
                 connection.close()
         self._reader = self._writer = None
+
+    async def durability_problem(self) -> str:
+        """What the file system makes of a flush; SQLite's own part is seen to (``synchronous=FULL``)."""
+        kind = file_system_of(self._path)
+        if kind in IN_MEMORY:
+            return (
+                f"DATA_DIR is in memory ({kind}), so a restart of the machine loses everything: choose a disk"
+            )
+        if kind in OVER_NETWORK:
+            return f"DATA_DIR is on a network file system ({kind}), which SQLite does not work well on: choose a disk"
+        return ""
 
     def on_work(self, wake: Callable[[], None]) -> None:
         """A file tells nobody of changes: the workers' own looks have to do."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from mknock.domain.doors import Door
 from mknock.domain.errors import HomeserverError
 from mknock.ports import Encryption, Homeserver, LostPosition, News, RoomNews, Store
 from mknock.services.doors import Doors
@@ -13,6 +14,7 @@ from mknock.telemetry import get_logger
 
 log = get_logger(__name__)
 
+MEMBER = "m.room.member"
 LONG_POLL = 25.0
 """Seconds that the homeserver may hold an answer back when nothing happens."""
 
@@ -21,7 +23,8 @@ class Watch:
     """One step of following /sync a tick. The position is kept once everything before it is dealt with.
 
     What may have been missed (no position yet, one that the homeserver no longer
-    knows, a gap) leads to a comparison of the whole room with the record.
+    knows, a gap) leads to a comparison of the whole room with the record. ``on_change``
+    is called when a room's settings have changed, ``on_trouble`` when we cannot listen.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class Watch:
         *,
         encryption: Encryption | None = None,
         hurry: Callable[[str], Awaitable[None]],
+        on_change: Callable[[], Awaitable[None]],
         on_trouble: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
@@ -43,6 +47,7 @@ class Watch:
         self._session = session
         self._encryption = encryption
         self._hurry = hurry
+        self._on_change = on_change
         self._on_trouble = on_trouble
 
     async def tick(self, _: float) -> int:
@@ -75,16 +80,20 @@ class Watch:
         if self._encryption is not None:
             await self._encryption.heard(news)
         for door in self._doors:
-            room = news.rooms.get(door.room_id, RoomNews())
-            for event in room.events:
-                if event.kind == "m.room.member":
-                    await self._memberships.heard(door, event)
-            if anew or room.gap:
-                await self._memberships.compare(door)
+            await self._take_in_room(door, news.rooms.get(door.room_id, RoomNews()), anew=anew)
             if door.room_id in news.gone:
                 self._on_trouble()
         for user_id in news.devices_changed:
             await self._hurry(user_id)
+
+    async def _take_in_room(self, door: Door, room: RoomNews, *, anew: bool) -> None:
+        for event in room.events:
+            if event.kind == MEMBER:
+                await self._memberships.heard(door, event)
+        if anew or room.gap:
+            await self._memberships.compare(door)
+        if room.gap or any(event.kind != MEMBER for event in room.events):
+            await self._on_change()  # powers, encryption, an upgrade …: what we may and can do is another
 
     async def _position_name(self) -> str:
         """Where the position is kept: it belongs to the device whose token we use."""

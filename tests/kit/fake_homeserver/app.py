@@ -53,6 +53,7 @@ class FakeHomeserver:
         self._world = World()
         self.accounts = self._world.accounts
         self.rooms = self._world.rooms
+        self.itself = self._world.itself
         self._faults = Faults()
 
     # Where it is
@@ -247,7 +248,7 @@ class FakeHomeserver:
 
 def _carried_out(route: Route, asked: Asked) -> Answer:
     try:
-        return Answer(200, route.handler(asked))
+        return Answer(200, route.handler(asked), asked.world.of_itself() if route.path == "versions" else {})
     except MatrixError as error:
         return Answer(error.status, error.body)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Any
 
 from tests.kit.fake_homeserver.accounts import Accounts
@@ -12,11 +15,21 @@ from tests.kit.rooms import DEFAULTS, ENCRYPTION, RoomWishes
 Json = dict[str, Any]
 
 
+@dataclass
+class Itself:
+    """What the homeserver tells of itself."""
+
+    software: str = "Fake/1"
+    clock_ahead: float | None = 0.0
+    """Seconds by which its clock is ahead of ours; None: it does not tell its time."""
+
+
 class World:
     """The accounts, and the rooms by their ids."""
 
     def __init__(self) -> None:
         self.accounts = Accounts()
+        self.itself = Itself()
         self.rooms: dict[str, Room] = {}
         self.device_keys: dict[str, dict[str, Json]] = {}
         """What devices have published, by person and device."""
@@ -34,6 +47,13 @@ class World:
         if bot:
             self._let_in(room, bot, wish["bot_power"])
         return self.keep(room)
+
+    def of_itself(self) -> dict[str, str]:
+        """The headers that tell of the homeserver."""
+        told = {"Server": self.itself.software} if self.itself.software else {}
+        if self.itself.clock_ahead is not None:
+            told["Date"] = formatdate(time.time() + self.itself.clock_ahead, usegmt=True)
+        return told
 
     def publish(self, user_id: str, device: str, keys: Json) -> None:
         """A device publishes its encryption keys."""

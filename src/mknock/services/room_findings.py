@@ -1,0 +1,119 @@
+"""What may be wrong with a door's room: where the bot stands in it, and what the room is like."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from mknock.domain.doors import Door, Removal
+from mknock.domain.errors import HomeserverError, Refused
+from mknock.ports import Encryption, Homeserver, Membership, PowerLevels
+from mknock.services.findings import Finding, Verdict, bad, good, odd
+from mknock.services.remedies import remedy
+from mknock.services.shortcomings import CANNOT_ENCRYPT
+
+NOT_IN_THE_ROOM = {
+    Membership.INVITE: "is invited but has not accepted: let it join",
+    Membership.BAN: "is banned from the room: lift the ban, invite it and let it join",
+    Membership.LEAVE: "has left the room, or was removed: invite it and let it join",
+}
+NEVER_THERE = "is not in the room, or NEW_ROOM_ID is wrong: compare the ID, invite it and let it join"
+MAKE_MODERATOR = "make it a moderator in the room's settings, under roles"
+MESSAGE = "m.room.message"
+SPACE = "m.space"
+JOIN_RULES = {
+    "invite": (Verdict.GOOD, "invite: people come in by invitation only"),
+    "restricted": (
+        Verdict.GOOD,
+        "restricted: members of a space come in without a knock, others by invitation",
+    ),
+    "knock": (Verdict.GOOD, "knock: whoever knows the room's address can knock in their app as well"),
+    "knock_restricted": (
+        Verdict.GOOD,
+        "knock_restricted: members of a space come in, others who know the address can knock in their app",
+    ),
+    "public": (
+        Verdict.ODD,
+        "public: anybody who knows the address comes in without a knock; make the room private (invite only)",
+    ),
+}
+STRANGE_RULE = (Verdict.ODD, "is one that Knock does not know; it is made for invite")
+
+
+@dataclass(frozen=True, slots=True)
+class RoomFindings:
+    """Looks at one door's room after the other, as the account that Knock acts as."""
+
+    homeserver: Homeserver
+    encryption: Encryption | None = None
+
+    async def of(self, door: Door, account: str) -> list[Finding]:
+        """Everything about the room; as much as can be seen if something cannot."""
+        what = f"room of door {door.slug}"
+        try:
+            membership = (await self.homeserver.member(door.room_id, account)).membership
+            if membership is not Membership.JOIN:
+                return [bad(what, f"{account} {NOT_IN_THE_ROOM.get(membership, NEVER_THERE)}")]
+            return [finding async for finding in self._from_within(door, account, what)]
+        except Refused:  # only members may ask
+            return [bad(what, f"{account} {NEVER_THERE}")]
+        except HomeserverError as error:
+            return [bad(what, f"could not be looked at: {error}{remedy(error)}")]
+
+    async def _from_within(self, door: Door, account: str, what: str) -> AsyncIterator[Finding]:
+        levels = await self.homeserver.power_levels(door.room_id)
+        yield await self._room(door, account, what, levels)
+        for finding in powers(door, levels, levels.of(account)):
+            yield finding
+        yield await self._join_rule(door)
+        yield await self._encryption(door)
+
+    async def _room(self, door: Door, account: str, what: str, levels: PowerLevels) -> Finding:
+        if await self.homeserver.state(door.room_id, "m.room.tombstone") is not None:
+            return bad(
+                what,
+                "was replaced by a newer one (upgraded): set NEW_ROOM_ID to that, and let the bot join it",
+            )
+        made = await self.homeserver.state(door.room_id, "m.room.create") or {}
+        kind = "space" if made.get("type") == SPACE else "room"
+        version = made.get("room_version")
+        shown = version if isinstance(version, str) and version.isalnum() else "1"
+        outranked = sorted(levels.creators - {account})
+        above = f"; its creators outrank everybody: {', '.join(outranked)}" if outranked else ""
+        return good(what, f"{account} is in it; a {kind} of version {shown}{above}")
+
+    async def _join_rule(self, door: Door) -> Finding:
+        what = f"join rule of {door.slug}"
+        content = await self.homeserver.state(door.room_id, "m.room.join_rules") or {}
+        return Finding(what, *JOIN_RULES.get(str(content.get("join_rule", "invite")), STRANGE_RULE))
+
+    async def _encryption(self, door: Door) -> Finding:
+        what = f"encryption of {door.slug}"
+        if await self.homeserver.state(door.room_id, "m.room.encryption") is None:
+            return good(what, "the room is not encrypted")
+        problem = await self.encryption.problem() if self.encryption else CANNOT_ENCRYPT
+        if not problem:
+            return good(what, "the room is encrypted, and so is what Knock sends")
+        if not door.welcoming.text:
+            return good(what, "the room is encrypted; Knock sends nothing into it")
+        instead = "welcomes are sent in clear" if door.welcoming.clear_in_encrypted else "nobody is welcomed"
+        return odd(what, f"the room is encrypted, and {instead}: {problem}")
+
+
+def powers(door: Door, levels: PowerLevels, own: float) -> list[Finding]:
+    """What the bot may do, of what the door asks of it. Without inviting, nothing works."""
+    needed = [
+        _power(Verdict.BAD, f"may invite to {door.slug}", own, levels.invite),
+        _power(Verdict.ODD, f"may kick from {door.slug}", own, levels.kick),
+    ]
+    if door.blocked_members is Removal.BAN:
+        needed.append(_power(Verdict.ODD, f"may ban from {door.slug}", own, levels.ban))
+    if door.welcoming.text:
+        needed.append(_power(Verdict.ODD, f"may write to {door.slug}", own, levels.to_send(MESSAGE)))
+    return needed
+
+
+def _power(otherwise: Verdict, what: str, own: float, needed: int) -> Finding:
+    if own >= needed:
+        return good(what, "yes")
+    return Finding(what, otherwise, f"no: it has power {own:g} and needs {needed}; {MAKE_MODERATOR}")
