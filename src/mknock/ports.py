@@ -435,6 +435,12 @@ class Homeserver(Protocol):
     async def rooms(self) -> list[str]:
         """The IDs of the rooms and spaces we are in (GET /joined_rooms)."""
 
+    async def invitations(self) -> Mapping[str, str]:
+        """The rooms we are invited to and have not answered, by ID, with their names ("" for none)."""
+
+    async def join(self, room_id: str) -> None:
+        """Accept an invitation."""
+
     async def existence(self, user_id: str) -> Existence: ...
 
     async def invite(self, room_id: str, user_id: str, reason: str) -> None: ...

@@ -187,8 +187,9 @@ async def test_each_of_many_is_welcomed_once_by_four_processes(synapse: Synapse,
 # Encrypted rooms
 
 
-async def reads(reader: NioReader, room: str) -> list[str | None]:
-    return await reader.read(room)
+async def reads(reader: NioReader, room: str) -> list[str]:
+    """What the app can read: nothing from before its person came, since nobody gave it those keys."""
+    return [text for text in await reader.read(room) if text is not None]
 
 
 async def test_in_an_encrypted_room_the_welcome_is_read_by_the_joiner(
@@ -204,7 +205,6 @@ async def test_in_an_encrypted_room_the_welcome_is_read_by_the_joiner(
                 began = time.monotonic()
                 (text,) = await wait_until(partial(reads, reader, house.room), within=10.0, every=0.05)
                 waits.append(time.monotonic() - began)
-                assert text is not None
                 assert "welcome to The Repair Café" in text
 
     print(f"join to encrypted welcome: median {median(waits):.2f} s, worst {max(waits):.2f} s")
@@ -219,9 +219,8 @@ async def test_in_an_encrypted_room_the_welcome_waits_for_the_first_device(
         await asyncio.sleep(2.0)
         async with NioReader.opened(person, tmp_path / "app") as reader:
             began = time.monotonic()
-            (text,) = await wait_until(partial(reads, reader, house.room), within=10.0, every=0.05)
+            await wait_until(partial(reads, reader, house.room), within=10.0, every=0.05)
 
-            assert text is not None
             assert time.monotonic() - began < 3.0
 
 
@@ -237,8 +236,7 @@ async def test_after_a_restart_the_welcome_is_read_as_well(synapse: Synapse, tmp
                 house = House(synapse, owner, bot, room, server)
                 await house.knock(person)
                 await person.join(room)
-                (text,) = await wait_until(partial(reads, reader, room), within=15.0, every=0.1)
-                assert text is not None
+                await wait_until(partial(reads, reader, room), within=15.0, every=0.1)
                 server.kill9()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -94,6 +95,27 @@ async def test_a_start_that_was_interrupted_goes_on_with_the_same_keys(place: En
     place.server.instead.clear()
     await place.knock().start()
     assert place.server.calls("keys/upload")[1] == tried
+
+
+async def test_processes_that_start_at_the_same_moment_do_not_disturb_each_other(place: Encrypting) -> None:
+    processes = [place.knock() for _ in range(4)]
+
+    assert await asyncio.gather(*(each.problem() for each in processes)) == [""] * 4
+
+
+async def test_a_process_that_was_overtaken_looks_again_at_once(
+    place: Encrypting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knock = place.knock()
+
+    async def overtaken(*_: object, **__: object) -> bool:
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place.store, "put_secrets", overtaken)
+        during = await knock.problem()
+
+    assert (during != "", await knock.problem()) == (True, "")
 
 
 async def test_one_time_keys_that_are_refused_are_not_offered_again(place: Encrypting) -> None:

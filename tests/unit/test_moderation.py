@@ -52,6 +52,24 @@ async def test_a_block_kicks_somebody_who_never_knocked(shop: Workshop) -> None:
     assert shop.room.membership(CAROL) == "leave"
 
 
+async def test_a_block_counts_though_the_watchdog_was_faster(shop: Workshop) -> None:
+    carol = shop.fake.log_in("carol")
+    await shop.homeserver.invite(shop.door.room_id, CAROL, "")
+    await carol.join(shop.door.room_id)
+    shop.fake.fail("kick", status=403, acts=True, times=1)
+
+    assert await block(shop, CAROL) is Removal.KICKED
+
+
+async def test_a_block_without_the_power_to_kick_says_so(shop: Workshop) -> None:
+    carol = shop.fake.log_in("carol")
+    await shop.homeserver.invite(shop.door.room_id, CAROL, "")
+    await carol.join(shop.door.room_id)
+    shop.fake.fail("kick", status=403)
+
+    assert await block(shop, CAROL) is Removal.REFUSED
+
+
 @pytest.mark.promise(8)
 async def test_a_kick_is_in_the_ledger_even_without_a_knock(shop: Workshop) -> None:
     await shop.homeserver.invite(shop.door.room_id, CAROL, "")

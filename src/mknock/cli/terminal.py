@@ -62,20 +62,40 @@ def complain(sentence: str) -> None:
     click.echo(f"mknock: {plain(redacted(sentence))}", err=True)
 
 
-def ask(question: str, *, hidden: bool = False) -> str:
+def ask(question: str, *, hidden: bool = False, default: str | None = None) -> str:
     """Ask a person, or read the next line of standard input if that is a file or a pipe.
+
+    ``default`` is what no answer means; without it there has to be one.
 
     Raises:
         NotAnswered: there is nobody and nothing to read from.
     """
-    if sys.stdin is not None and sys.stdin.isatty():
-        answer: str = click.prompt(question, hide_input=hidden, err=True)
+    if is_interactive():
+        answer: str = click.prompt(
+            question, hide_input=hidden, default=default, show_default=bool(default), err=True
+        )
     else:
-        answer = sys.stdin.readline() if sys.stdin is not None else ""
+        answer = _next_line(question)
     # Spaces around a password may be meant.
     answer = answer.rstrip("\r\n") if hidden else answer.strip()
-    if not answer:
-        raise NotAnswered(
-            f'Nobody answered "{question}": run the command in a terminal, or give it a line to read.'
-        )
-    return answer
+    if not answer and default is None:
+        raise _not_answered(question)
+    return answer or default or ""
+
+
+def is_interactive() -> bool:
+    """Whether a person sits at standard input."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _next_line(question: str) -> str:
+    line = sys.stdin.readline() if sys.stdin is not None else ""
+    if not line:
+        raise _not_answered(question)
+    return line
+
+
+def _not_answered(question: str) -> NotAnswered:
+    return NotAnswered(
+        f'Nobody answered "{question}": run the command in a terminal, or give it a line to read.'
+    )

@@ -19,7 +19,7 @@ from mknock.matrix.events import (
     sent_at,
     state_event_in,
 )
-from mknock.matrix.sync import news_in, sync_params
+from mknock.matrix.sync import invitations_in, invitations_params, news_in, sync_params
 from mknock.ports import Existence, LostPosition, Member, Membership, News, PowerLevels, ServerFacts
 
 V3: Final = "v3"
@@ -81,6 +81,18 @@ class HomeserverGateway:
         if not isinstance(rooms, list):
             raise unreadable("looking for our rooms")
         return [room for room in rooms if isinstance(room, str)]
+
+    async def invitations(self) -> Mapping[str, str]:
+        """The open invitations, with the names the rooms show. A first /sync takes nothing from anybody."""
+        data = await self._client.request(
+            "GET", (V3, "sync"), what="looking for invitations", params=invitations_params()
+        )
+        return invitations_in(data)
+
+    async def join(self, room_id: str) -> None:
+        await self._client.request(
+            "POST", (V3, "rooms", room_id, "join"), what="joining", json={}, changing=True
+        )
 
     async def existence(self, user_id: str) -> Existence:
         """Whether the account exists, from one profile look-up.

@@ -58,6 +58,25 @@ def _filter(rooms: Collection[str], most: int) -> str:
     return json.dumps({"presence": NOTHING, "account_data": NOTHING, "room": room}, separators=(",", ":"))
 
 
+def invitations_params() -> dict[str, str]:
+    """The query of a first /sync that tells of nothing but open invitations."""
+    nothing = {"timeline": {"types": [], "limit": 1}, "state": NOTHING, "ephemeral": NOTHING, "account_data": NOTHING}
+    wanted = {"presence": NOTHING, "account_data": NOTHING, "room": nothing}
+    return {"filter": json.dumps(wanted, separators=(",", ":")), "set_presence": "offline", "timeout": "0"}
+
+
+def invitations_in(data: Mapping[str, Any]) -> dict[str, str]:
+    """The rooms that an answer of /sync says we are invited to, with their names ("" for none)."""
+    invited = object_in(object_in(data, "rooms"), "invite")
+    return {room: _name_in(about) for room, about in invited.items() if isinstance(about, dict)}
+
+
+def _name_in(about: Mapping[str, Any]) -> str:
+    events = objects_in(object_in(about, "invite_state").get("events"))
+    names = [object_in(event, "content").get("name") for event in events if event.get("type") == "m.room.name"]
+    return next((name for name in names if isinstance(name, str)), "")
+
+
 def news_in(data: Mapping[str, Any], rooms: Collection[str], me: str) -> News:
     """Read what the answer of /sync tells of these rooms and of devices. ``me`` is who asked.
 

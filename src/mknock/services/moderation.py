@@ -231,17 +231,25 @@ class Moderation:
         try:
             member = await self._homeserver.member(room_id, user_id)
             removal = _REMOVALS.get(member.membership, Removal.NOT_THERE)
-            if removal is not Removal.NOT_THERE:
-                await self._homeserver.kick(room_id, user_id, SHOWN_REASON)
-                before = member.membership.value
-                await self._store.write(
-                    replace(entry, action="remove", user_id=user_id, before=before, after="leave")
-                )
+            if removal is Removal.NOT_THERE:
+                return removal
+            if not await self._kick(room_id, user_id):
+                return Removal.REFUSED
         except (HomeserverUnavailable, RateLimited, TokenRefused):
             return Removal.UNKNOWN
         except Refused:
             return Removal.REFUSED
+        before = member.membership.value
+        await self._store.write(replace(entry, action="remove", user_id=user_id, before=before, after="leave"))
         return removal
+
+    async def _kick(self, room_id: str, user_id: str) -> bool:
+        """Whether the person is out of the room, be it by us or by somebody who was faster."""
+        try:
+            await self._homeserver.kick(room_id, user_id, SHOWN_REASON)
+        except Refused:
+            return (await self._homeserver.member(room_id, user_id)).membership not in _REMOVALS
+        return True
 
 
 def _power_of(user: MatrixID, levels: PowerLevels) -> float:

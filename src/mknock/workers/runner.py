@@ -8,7 +8,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from mknock.domain.errors import StoreUnavailable
+from mknock.domain.errors import KnockError, StoreUnavailable
 from mknock.ports import Clock, Store
 from mknock.telemetry import get_logger
 
@@ -123,8 +123,8 @@ class Runner:
             try:
                 found = await duty.tick(self._clock())
                 pause = 0.0 if found and duty.again else self._pause(duty)
-            except Exception:
-                log.exception("duty failed, will try again", duty=duty.name)
+            except Exception as error:
+                _report(duty, error)
                 pause = AFTER_ERROR
             # Not wait_for: until Python 3.12 it swallows a cancellation that meets the waking.
             with contextlib.suppress(TimeoutError):
@@ -136,6 +136,14 @@ class Runner:
         if next_at is None:
             return duty.every
         return min(max(next_at - self._clock(), 0.005), duty.every)
+
+
+def _report(duty: Duty, error: Exception) -> None:
+    """Say that a tick failed. What is away will be back; only a mistake of ours needs its traceback."""
+    if isinstance(error, KnockError):
+        log.warning("duty could not be done, will try again", duty=duty.name, why=str(error))
+    else:
+        log.exception("duty failed, will try again", duty=duty.name, exc_info=error)
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -11,7 +11,7 @@ from mknock.domain.errors import EncryptionUnavailable, HomeserverError, Refused
 from mknock.matrix.client import MatrixClient
 from mknock.matrix.encryption.cross_signing import CrossSigning, Published, published
 from mknock.matrix.encryption.devices import Devices
-from mknock.matrix.encryption.drawer import Drawer, Secrets
+from mknock.matrix.encryption.drawer import Drawer, OutOfTurn, Secrets
 from mknock.matrix.encryption.megolm import RoomKeys, begin_era
 from mknock.matrix.encryption.own_device import (
     ONE_TIME_KEYS,
@@ -29,6 +29,8 @@ SETTLED_FOR: Final = 3600.0
 """Seconds until we look again whether our account still vouches for us, unless /sync tells earlier."""
 LOOK_AGAIN: Final = 60.0
 """Seconds until we look again whether a problem is solved, or upload more keys."""
+TRIES: Final = 5
+"""How often we begin anew when other processes, which start at the same moment, do the same."""
 
 NO_DEVICE: Final = (
     "the access token belongs to no session, so nothing can be encrypted: sign Knock in by `mknock login`"
@@ -95,10 +97,22 @@ class Machine:
         if not self._is_settled(me):
             async with self._working:
                 if not self._is_settled(me):
-                    self._problem = await self._settle(*me)
-                    wait = LOOK_AGAIN if self._problem else SETTLED_FOR
-                    self._settled, self._settled_until = me, self._clock() + wait
+                    await self._settle_for_a_while(me)
         return self._problem
+
+    async def _settle_for_a_while(self, me: tuple[str, str]) -> None:
+        """Settle, and remember for how long the outcome holds. What another process did meanwhile is seen at once."""
+        for _ in range(TRIES):
+            try:
+                self._problem = await self._settle(*me)
+                break
+            except OutOfTurn as overtaken:
+                self._problem = str(overtaken)
+        else:
+            self._settled_until = 0.0
+            return
+        wait = LOOK_AGAIN if self._problem else SETTLED_FOR
+        self._settled, self._settled_until = me, self._clock() + wait
 
     async def is_ours(self, device_keys: Mapping[str, Any]) -> bool:
         """Whether these published device keys are those of our own account in the store."""
@@ -163,6 +177,8 @@ class Machine:
         self._us = None
         try:
             self._us = await self._published(user_id, device_id)
+        except OutOfTurn:
+            raise
         except EncryptionUnavailable as problem:
             log.warning("nothing can be encrypted", why=str(problem))
             return str(problem)
