@@ -25,8 +25,8 @@ demo: .venv/dev.stamp ## See a knock become an invite on a real homeserver, here
 	@$(python) demo/demo.py
 
 .PHONY: run
-run: .venv/run.stamp ## Run Knock with the settings in .env
-	@[ -f .env ] || { echo 'There is no .env yet. Run "cp .env.example .env", fill it in, then "make run" again.' >&2; exit 1; }
+run: .venv/run.stamp ## Run Knock with the settings in .env; without one, ask for them first
+	@[ -f .env ] || $(python) -m mknock setup
 	@exec $(python) -m mknock serve
 
 .PHONY: test

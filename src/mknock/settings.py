@@ -197,6 +197,15 @@ def _one_word(value: SecretStr) -> SecretStr:
     return value
 
 
+def _groups(value: SecretStr) -> SecretStr:
+    """A recovery key: letters and digits, in groups as apps show it."""
+    if not re.fullmatch(r"[A-Za-z0-9 ]+", value.get_secret_value()):
+        raise ValueError(
+            "must hold nothing but letters and digits, in groups with spaces between as the app shows it."
+        )
+    return value
+
+
 def _email(value: str) -> str:
     if not re.fullmatch(r"[^@\s]+@[^@\s]+", value):
         raise ValueError("must be an e-mail address.")
@@ -266,6 +275,7 @@ Address = Annotated[str, AfterValidator(_address)]
 Count = Annotated[int, _whole(1, 1_000_000)]
 Switch = Annotated[bool, BeforeValidator(_switch)]
 Word = Annotated[SecretStr, AfterValidator(_one_word)]
+RecoveryKey = Annotated[SecretStr, AfterValidator(_groups)]
 RoomID = Annotated[SecretStr, AfterValidator(_room_id)]
 Email = Annotated[str, AfterValidator(_email)]
 MatrixUser = Annotated[str, AfterValidator(_matrix_user)]
@@ -386,7 +396,7 @@ class Settings(BaseModel):
     welcome_unencrypted: Switch = Field(
         False, description="Welcome in clear in an encrypted room when Knock cannot encrypt."
     )
-    recovery_key: Word | None = Field(
+    recovery_key: RecoveryKey | None = Field(
         None, description="Recovery key of an account that was verified before, to sign Knock's device."
     )
     remind_after: Reminders = Field(

@@ -340,6 +340,7 @@ WRONG = {
     "TRUSTED_PROXIES": ["*", "0.0.0.0/0", "::/0", "localhost", "10.0.0.0/33"],
     "STORE_URL": ["sqlite://knock.db", "sqlite:///", "sqlite:///:memory:", "mysql://u:canary-2@db/knock", "knock.db"],
     "STORE_POOL_SIZE": ["0", "many"],
+    "RECOVERY_KEY": ["EsTb-canary", "ключ"],
     "ALLOW_OPEN_API": ["maybe"],
     "PORT": ["65536", "http"],
     "WORKERS": ["0"],
@@ -418,6 +419,12 @@ def test_a_wrong_address_of_postgresql_is_refused_without_its_password(name: str
     sentence = refusal(**{"STORE_URL": POSTGRES, "SECRET_KEY": "k" * 32, name: url})
     assert sentence.startswith(f"{name} {why}")
     assert "canary" not in sentence
+
+
+def test_a_recovery_key_may_be_in_groups() -> None:
+    settings = loaded(RECOVERY_KEY="EsTb 1234 abcd")
+    assert settings.recovery_key is not None
+    assert settings.recovery_key.get_secret_value() == "EsTb 1234 abcd"
 
 
 def test_an_address_for_news_without_postgresql_is_a_mistake() -> None:

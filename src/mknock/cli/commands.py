@@ -12,8 +12,9 @@ from mknock.cli.doctor import doctor
 from mknock.cli.held import approve, held, refuse
 from mknock.cli.login import login
 from mknock.cli.serve import serve
+from mknock.cli.setup import setup
 
-COMMANDS: Final = (serve, doctor, login, api_key, held, approve, refuse)
+COMMANDS: Final = (setup, serve, doctor, login, api_key, held, approve, refuse)
 
 
 class InOrder(click.Group):

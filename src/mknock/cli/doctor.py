@@ -32,7 +32,7 @@ def doctor(as_json: bool) -> None:
         say_json([_facts(finding) for finding in findings])
     else:
         for finding in findings:
-            say(_line(finding))
+            say(line_of(finding))
     if any(finding.verdict is Verdict.BAD for finding in findings):
         sys.exit(1)
 
@@ -45,6 +45,7 @@ def _facts(finding: Finding) -> dict[str, str]:
     return {"what": finding.what, "verdict": finding.verdict.value, "says": finding.says}
 
 
-def _line(finding: Finding) -> str:
+def line_of(finding: Finding) -> str:
+    """A finding on one line, for a person."""
     mark, colour = MARKS[finding.verdict]
     return f"{click.style(mark, fg=colour)}  {finding.what}: {plain(finding.says)}"

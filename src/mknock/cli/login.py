@@ -33,18 +33,31 @@ def login(email: str | None, user: str | None) -> None:
     if user or (settings.matrix_user and not email):
         _with_password(settings, user)
     else:
-        _with_code(settings, email)
+        sign_in_with_code(settings, email)
 
 
 def _with_password(settings: Settings, user: str | None) -> None:
     name, password = user or settings.matrix_user or "", settings.matrix_password
     known = None if user or password is None else password.get_secret_value()
     typed = known or ask(f"Password of {name}", hidden=True)
-    with_parts(lambda parts: _sign_in(parts, PasswordSignIn(name, typed)), settings)
+    sign_in_with_password(settings, name, typed)
 
 
-def _with_code(settings: Settings, email: str | None) -> None:
-    """Ask between two runs of the event loop: inside one, Ctrl-C would wait for an answer."""
+def sign_in_with_password(settings: Settings, user: str, password: str) -> None:
+    """Keep a session of this user in the store.
+
+    Raises:
+        LoginRefused: the homeserver does not accept the password.
+        HomeserverError: there was no usable answer.
+    """
+    with_parts(lambda parts: _sign_in(parts, PasswordSignIn(user, password)), settings)
+
+
+def sign_in_with_code(settings: Settings, email: str | None) -> None:
+    """Let Beeper send a code, ask for it, and keep the session.
+
+    Asks between two runs of the event loop: inside one, Ctrl-C would wait for an answer.
+    """
     address = email or settings.beeper_login_email or ask("E-mail address of the Beeper account")
     request = with_parts(lambda parts: _beeper(parts).request_code(address), settings)
     code = ask(f"Code that was sent to {address}")

@@ -27,6 +27,10 @@ class NotAnswered(KnockError):
     """A question could not be put to anybody: standard input has ended."""
 
 
+class WrongAnswer(KnockError):
+    """What somebody typed cannot be used; the text says why."""
+
+
 def plain(text: str) -> str:
     """A stranger's text on one line, without what a terminal would obey and without what cannot be seen."""
     return "".join(map(_plain, text))

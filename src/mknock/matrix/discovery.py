@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import httpx2
 
-from mknock.domain.errors import HomeserverError, HomeserverUnavailable, KnockError
+from mknock.domain.errors import HomeserverError, HomeserverUnavailable
 from mknock.matrix.answers import parsed
 from mknock.matrix.client import MatrixClient, bare, exchange
 from mknock.matrix.lanes import Address, Lanes
@@ -20,7 +20,7 @@ PATIENCE: Final = 10.0
 """Seconds for each look."""
 
 
-class NoHomeserver(KnockError):
+class NoHomeserver(HomeserverError):
     """Nothing at that name or address answers as a homeserver."""
 
 
@@ -33,12 +33,17 @@ async def discovered(http: Lanes, typed: str, clock: Clock) -> str:
     Raises:
         NoHomeserver: there is none.
     """
-    named = typed.strip().rpartition("@")[2].partition(":")[2] if typed.strip().startswith("@") else typed.strip()
-    address = named if "://" in named else f"https://{named}"
+    name = typed.strip()
+    if name.startswith("@"):
+        name = name.partition(":")[2]
+    address = name if "://" in name else f"https://{name}"
     try:
-        candidates = [address] if "://" in named else [await _told_by(http, address) or address, address]
+        Address.of(address)
     except (httpx2.InvalidURL, ValueError):
-        raise NoHomeserver(f"{typed!r} is neither a server's name nor an address that begins with https://.") from None
+        raise NoHomeserver(
+            f"{name!r} is neither a server's name nor an address that begins with https://."
+        ) from None
+    candidates = [address] if "://" in name else [await _told_by(http, address) or address, address]
     problem = ""
     for candidate in dict.fromkeys(candidates):
         problem = await _problem_of(http, candidate, clock)

@@ -60,7 +60,12 @@ def _filter(rooms: Collection[str], most: int) -> str:
 
 def invitations_params() -> dict[str, str]:
     """The query of a first /sync that tells of nothing but open invitations."""
-    nothing = {"timeline": {"types": [], "limit": 1}, "state": NOTHING, "ephemeral": NOTHING, "account_data": NOTHING}
+    nothing = {
+        "timeline": {"types": [], "limit": 1},
+        "state": NOTHING,
+        "ephemeral": NOTHING,
+        "account_data": NOTHING,
+    }
     wanted = {"presence": NOTHING, "account_data": NOTHING, "room": nothing}
     return {"filter": json.dumps(wanted, separators=(",", ":")), "set_presence": "offline", "timeout": "0"}
 
@@ -73,7 +78,9 @@ def invitations_in(data: Mapping[str, Any]) -> dict[str, str]:
 
 def _name_in(about: Mapping[str, Any]) -> str:
     events = objects_in(object_in(about, "invite_state").get("events"))
-    names = [object_in(event, "content").get("name") for event in events if event.get("type") == "m.room.name"]
+    names = [
+        object_in(event, "content").get("name") for event in events if event.get("type") == "m.room.name"
+    ]
     return next((name for name in names if isinstance(name, str)), "")
 
 

@@ -240,7 +240,9 @@ class Moderation:
         except Refused:
             return Removal.REFUSED
         before = member.membership.value
-        await self._store.write(replace(entry, action="remove", user_id=user_id, before=before, after="leave"))
+        await self._store.write(
+            replace(entry, action="remove", user_id=user_id, before=before, after="leave")
+        )
         return removal
 
     async def _kick(self, room_id: str, user_id: str) -> bool:
