@@ -11,7 +11,7 @@ from tests.kit.processes import Server
 
 from bench.servers import FLAT, PATH, bare, knock, load, tally_body
 
-CONNECTIONS = 32
+CONNECTIONS = 64
 ROUNDS = 3
 SECONDS = 4.0
 

@@ -14,13 +14,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench import accept, deliver, growth  # noqa: E402
+from bench import accept, deliver, growth, scan  # noqa: E402
 
 PARTS = {
     "accept": accept.accept,
     "burst": accept.burst,
     "memory": accept.memory,
     "growth": growth.growth,
+    "scan": scan.scan,
     "stub": deliver.on_stub,
     "synapse": deliver.on_synapse,
 }

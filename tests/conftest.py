@@ -12,6 +12,8 @@ from tests.kit.fake_homeserver import FakeHomeserver
 from tests.kit.homeserver import Homeserver
 from tests.kit.synapse import Synapse
 
+pytest_plugins = ["tests.kit.databases"]
+
 # Whoever runs us in the background lets us ignore Ctrl-C, and our children with us; some tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

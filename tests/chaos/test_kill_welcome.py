@@ -8,17 +8,21 @@ import pytest
 from tests.chaos.knockers import Knockers, environment
 from tests.kit.account import Account
 from tests.kit.fake_homeserver import FakeProcess
+from tests.kit.postgres import Postgres
 from tests.kit.processes import Server, wait_until
 
 
 @pytest.mark.promise(1)
 @pytest.mark.promise(2)
-@pytest.mark.parametrize("workers", [1, 4])
-async def test_a_welcome_that_was_sent_but_not_recorded_is_sent_once(tmp_path: Path, workers: int) -> None:
+@pytest.mark.parametrize(("workers", "place"), [(1, "sqlite"), (4, "sqlite"), (1, "postgres")])
+async def test_a_welcome_that_was_sent_but_not_recorded_is_sent_once(
+    request: pytest.FixtureRequest, tmp_path: Path, workers: int, place: str
+) -> None:
+    store = on_postgres(request) if place == "postgres" else {}
     with FakeProcess.start() as fake:
         bot, owner, carol = await fake.user("knock"), await fake.user("alice"), await fake.user("carol")
         room = await fake.new_room(owner, bot=bot)
-        env = environment(fake.url, bot, room)
+        env = environment(fake.url, bot, room, **store)
         await fake.fail("send", acts=True, hang=True)
         with Server.uvicorn(tmp_path, env, "--workers", str(workers)) as server:
             await server.wait_ready("/readyz")
@@ -33,6 +37,12 @@ async def test_a_welcome_that_was_sent_but_not_recorded_is_sent_once(tmp_path: P
             await wait_until(lambda: "welcomed" in server.output, within=30, every=0.2)
 
         assert len(await _messages(owner, room)) == 1
+
+
+def on_postgres(request: pytest.FixtureRequest) -> dict[str, str]:
+    server: Postgres = request.getfixturevalue("postgres")
+    url = server.url(server.wipe(request.getfixturevalue("database")))
+    return {"STORE_URL": url, "SECRET_KEY": "s" * 32}
 
 
 async def _is_invited(owner: Account, room: str, person: Account) -> bool:

@@ -1,122 +1,40 @@
-"""What happens after the invite: Knock as four processes on one store, on a real homeserver."""
+"""What happens after the invite, on a real homeserver: as four processes on SQLite, as two replicas on PostgreSQL."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
 import signal
-import sqlite3
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import pytest
-from tests.chaos.knockers import TOKEN, environment
-from tests.kit.account import Account, Json
+from tests.chaos.knockers import environment
+from tests.integration.house import API_KEY, WELCOME, House, Way, opened
 from tests.kit.cast import new_name
 from tests.kit.nio_reader import NioReader
+from tests.kit.postgres import Postgres
 from tests.kit.processes import Server, wait_until
 from tests.kit.synapse import Synapse
 
-API_KEY = "api-key-of-after-the-invite"
-WELCOME = "Hello {user}, welcome to {room}!"
 
-
-@dataclass(frozen=True)
-class House:
-    """A room on a homeserver and the Knock in front of it."""
-
-    synapse: Synapse
-    owner: Account
-    bot: Account
-    room: str
-    server: Server
-
-    async def somebody(self) -> Account:
-        return await self.synapse.user(new_name("visitor"))
-
-    async def knock(self, person: Account) -> None:
-        async with self.server.client() as client:
-            answer = await client.post(
-                f"/invite_from_form?token={TOKEN}",
-                json={"Matrix ID": person.user_id},
-                headers={"Prefer": "wait=10"},
-            )
-        assert answer.json()["outcome"] == "invited", answer.text
-
-    async def joined(self) -> Account:
-        """Somebody who knocked and has just joined."""
-        person = await self.somebody()
-        await self.knock(person)
-        await person.join(self.room)
-        return person
-
-    async def events(self, sender: Account) -> list[Json]:
-        """The messages of this account, encrypted or not."""
-        page = await self.owner.must("GET", "rooms", self.room, "messages", params={"dir": "b", "limit": 200})
-        kinds = ("m.room.message", "m.room.encrypted")
-        return [
-            event for event in page["chunk"] if event["sender"] == sender.user_id and event["type"] in kinds
-        ]
-
-    async def welcomes(self, person: Account) -> list[Json]:
-        """The messages of the bot that mention this person."""
-        page = await self.owner.must("GET", "rooms", self.room, "messages", params={"dir": "b", "limit": 200})
-        return [
-            event
-            for event in page["chunk"]
-            if event["sender"] == self.bot.user_id
-            and event["content"].get("m.mentions", {}).get("user_ids") == [person.user_id]
-        ]
-
-    async def welcomed(self, person: Account, *, within: float = 10.0) -> Json:
-        """The welcome of this person, once it is there."""
-        return (await wait_until(lambda: self.welcomes(person), within=within))[0]
-
-    async def admin(self, path: str, **body: Any) -> Json:
-        async with self.server.client(token=API_KEY) as client:
-            answer = await client.post(path, json=body)
-        assert answer.status_code == 200, answer.text
-        said: Json = answer.json()
-        return said
-
-    async def is_gone(self, person: Account) -> bool:
-        return await self.owner.membership(self.room, person.user_id) == "leave"
-
-
-@asynccontextmanager
-async def opened(
-    synapse: Synapse,
-    directory: Path,
-    *arguments: str,
-    join_rule: str = "invite",
-    encrypted: bool = False,
-    **settings: str,
-) -> AsyncIterator[House]:
-    """A house with settings of its own."""
-    owner, bot = await synapse.user(new_name("owner")), await synapse.user(new_name("knock"))
-    room = await synapse.new_room(
-        owner, bot=bot, join_rule=join_rule, name="The Repair Café", encrypted=encrypted
-    )
-    more = {"API_KEY": API_KEY, "REQUEST_DELAY": "0", "WELCOME_MESSAGE": WELCOME, **settings}
-    with Server.uvicorn(directory, environment(synapse.url, bot, room, **more), *arguments) as server:
-        await server.wait_ready("/readyz")
-        yield House(synapse, owner, bot, room, server)
+@pytest.fixture(params=["four processes on SQLite", "two replicas on PostgreSQL"])
+def way(request: pytest.FixtureRequest) -> Way:
+    if "SQLite" in request.param:
+        return Way(workers=4)
+    postgres: Postgres = request.getfixturevalue("postgres")
+    return Way(replicas=2, postgres=postgres, database=postgres.wipe(request.getfixturevalue("database")))
 
 
 # The welcome
 
 
-async def test_a_join_is_welcomed_within_a_second(synapse: Synapse, tmp_path: Path) -> None:
+async def test_a_join_is_welcomed_within_a_second(synapse: Synapse, tmp_path: Path, way: Way) -> None:
     waits = []
-    async with opened(synapse, tmp_path, "--workers", "4") as house:
+    async with opened(synapse, tmp_path, way) as house:
         for _ in range(20):
             person = await house.somebody()
             await house.knock(person)
@@ -175,8 +93,8 @@ async def test_who_has_left_before_the_delay_is_over_is_not_welcomed(
 
 
 @pytest.mark.promise(9)
-async def test_each_of_many_is_welcomed_once_by_four_processes(synapse: Synapse, tmp_path: Path) -> None:
-    async with opened(synapse, tmp_path, "--workers", "4") as house:
+async def test_each_of_many_is_welcomed_once(synapse: Synapse, tmp_path: Path, way: Way) -> None:
+    async with opened(synapse, tmp_path, way) as house:
         people = [await house.joined() for _ in range(8)]
         await asyncio.gather(*(house.welcomed(person) for person in people))
         await asyncio.sleep(1.0)
@@ -193,10 +111,10 @@ async def reads(reader: NioReader, room: str) -> list[str]:
 
 
 async def test_in_an_encrypted_room_the_welcome_is_read_by_the_joiner(
-    synapse: Synapse, tmp_path: Path
+    synapse: Synapse, tmp_path: Path, way: Way
 ) -> None:
     waits = []
-    async with opened(synapse, tmp_path, "--workers", "4", encrypted=True) as house:
+    async with opened(synapse, tmp_path, way, encrypted=True) as house:
         for number in range(10):
             person = await house.somebody()
             await house.knock(person)
@@ -233,7 +151,7 @@ async def test_after_a_restart_the_welcome_is_read_as_well(synapse: Synapse, tmp
         async with NioReader.opened(person, tmp_path / f"app{number}") as reader:
             with Server.uvicorn(tmp_path, settings) as server:
                 await server.wait_ready("/readyz")
-                house = House(synapse, owner, bot, room, server)
+                house = House(synapse, owner, bot, room, [server])
                 await house.knock(person)
                 await person.join(room)
                 await wait_until(partial(reads, reader, room), within=15.0, every=0.1)
@@ -249,7 +167,7 @@ async def test_with_the_token_of_somebodys_client_nothing_is_sent_in_clear(
     async with NioReader.opened(bot, tmp_path / "the bot's own app"):
         with Server.uvicorn(tmp_path, settings) as server:
             await server.wait_ready("/readyz")
-            house = House(synapse, owner, bot, room, server)
+            house = House(synapse, owner, bot, room, [server])
             await wait_until(lambda: is_limited(server), within=10.0)
             await house.joined()
             await wait_until(lambda: "joined" in server.output, within=15.0)
@@ -268,21 +186,21 @@ async def is_limited(server: Server) -> bool:
 # Answers to the invite
 
 
-async def test_a_no_is_on_record_at_once(synapse: Synapse, tmp_path: Path) -> None:
-    async with opened(synapse, tmp_path) as house:
+async def test_a_no_is_on_record_at_once(synapse: Synapse, tmp_path: Path, way: Way) -> None:
+    async with opened(synapse, tmp_path, way) as house:
         person = await house.somebody()
         await house.knock(person)
         await person.leave(house.room)
 
-        await wait_until(lambda: "declined" in house.server.output, within=5.0)
+        await wait_until(lambda: "declined" in house.output, within=5.0)
 
 
-async def test_a_reminder_reaches_the_invited_person(synapse: Synapse, tmp_path: Path) -> None:
-    async with opened(synapse, tmp_path, REMIND_AFTER="60") as house:
+async def test_a_reminder_reaches_the_invited_person(synapse: Synapse, tmp_path: Path, way: Way) -> None:
+    async with opened(synapse, tmp_path, way, REMIND_AFTER="60") as house:
         person = await house.somebody()
         await house.knock(person)
         since = (await person.sync())["next_batch"]
-        make_due(tmp_path)
+        way.an_hour_later(tmp_path)
         news = await person.sync(since, timeout=10_000)
 
     (event,) = [
@@ -293,8 +211,8 @@ async def test_a_reminder_reaches_the_invited_person(synapse: Synapse, tmp_path:
     assert event["content"]["reason"].startswith("Reminder 1: ")
 
 
-async def test_an_invite_that_nobody_answers_is_withdrawn(synapse: Synapse, tmp_path: Path) -> None:
-    async with opened(synapse, tmp_path, REMIND_AFTER="", INVITE_LIFETIME="2") as house:
+async def test_an_invite_that_nobody_answers_is_withdrawn(synapse: Synapse, tmp_path: Path, way: Way) -> None:
+    async with opened(synapse, tmp_path, way, REMIND_AFTER="", INVITE_LIFETIME="2") as house:
         person = await house.somebody()
         await house.knock(person)
 
@@ -304,8 +222,10 @@ async def test_an_invite_that_nobody_answers_is_withdrawn(synapse: Synapse, tmp_
 # The block-list
 
 
-async def test_who_is_blocked_is_put_out_whatever_they_are(synapse: Synapse, tmp_path: Path) -> None:
-    async with opened(synapse, tmp_path, join_rule="knock") as house:
+async def test_who_is_blocked_is_put_out_whatever_they_are(
+    synapse: Synapse, tmp_path: Path, way: Way
+) -> None:
+    async with opened(synapse, tmp_path, way, join_rule="knock") as house:
         pending, member, knocking = [await house.somebody() for _ in range(3)]
         await house.knock(pending)
         await house.knock(member)
@@ -335,11 +255,11 @@ async def test_who_is_blocked_and_comes_back_is_put_out_at_once(synapse: Synapse
 
 @pytest.mark.promise(9)
 async def test_another_process_welcomes_when_the_one_that_has_the_turn_is_killed(
-    synapse: Synapse, tmp_path: Path
+    synapse: Synapse, tmp_path: Path, way: Way
 ) -> None:
-    async with opened(synapse, tmp_path, "--workers", "4") as house:
+    async with opened(synapse, tmp_path, way) as house:
         await house.welcomed(await house.joined())
-        (leader,) = turns(house.server)
+        (leader,) = turns(house)
         os.kill(leader, signal.SIGKILL)
         began = time.monotonic()
         person = await house.joined()
@@ -348,17 +268,10 @@ async def test_another_process_welcomes_when_the_one_that_has_the_turn_is_killed
 
         assert time.monotonic() - began < 12.0
         assert len(await house.welcomes(person)) == 1
-        assert len(turns(house.server)) == 2
+        assert len(turns(house)) == 2
 
 
-def turns(server: Server) -> list[int]:
-    """The processes that took the turn, in their order."""
-    lines = [line for line in server.output.splitlines() if "this process has the turn" in line]
+def turns(house: House) -> list[int]:
+    """The processes that took the turn."""
+    lines = [line for line in house.output.splitlines() if "this process has the turn" in line]
     return [int(re.search(r"pid\W+(\d+)", line)[1]) for line in lines]  # type: ignore[index]
-
-
-def make_due(directory: Path) -> None:
-    """Let an hour go by for everything that waits."""
-    with contextlib.closing(sqlite3.connect(directory / "data" / "knock.db", timeout=10)) as connection:
-        connection.execute("UPDATE knocks SET invited_at = invited_at - 3600, due_at = due_at - 3600")
-        connection.commit()
