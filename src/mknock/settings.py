@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -206,6 +207,19 @@ def _groups(value: SecretStr) -> SecretStr:
     return value
 
 
+def _webhook_secret(value: SecretStr) -> SecretStr:
+    """A secret as Standard Webhooks has it: 24 bytes or more in base64."""
+    try:
+        key = b64decode(value.get_secret_value().removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if len(key) < 24:
+        raise ValueError(
+            "must be whsec_ and at least 32 characters of base64, as the sender shows it: look for a slip in copying."
+        )
+    return value
+
+
 def _email(value: str) -> str:
     if not re.fullmatch(r"[^@\s]+@[^@\s]+", value):
         raise ValueError("must be an e-mail address.")
@@ -277,6 +291,7 @@ Switch = Annotated[bool, BeforeValidator(_switch)]
 Word = Annotated[SecretStr, AfterValidator(_one_word)]
 RecoveryKey = Annotated[SecretStr, AfterValidator(_groups)]
 RoomID = Annotated[SecretStr, AfterValidator(_room_id)]
+WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
 Email = Annotated[str, AfterValidator(_email)]
 MatrixUser = Annotated[str, AfterValidator(_matrix_user)]
 ServerName = Annotated[str, AfterValidator(_server_name)]
@@ -290,6 +305,9 @@ BlockedMembers = Annotated[str, _one_of("kick", "ban", "report")]
 Policy = Annotated[str, _one_of("auto", "review", "closed")]
 LogLevel = Annotated[str, _one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", change=str.upper)]
 LogFormat = Annotated[str, _one_of("auto", "console", "json")]
+
+
+_SIGNING_SECRET = "_signing_secret"  # noqa: S105 - how the names of some settings end
 
 
 # --- the settings ------------------------------------------------------------------------------
@@ -342,6 +360,26 @@ class Settings(BaseModel):
         None, description="Secret that every delivery must carry, in a header or the address."
     )
     tally_signing_secret: SecretStr | None = Field(None, description="Signing secret of Tally's webhook.")
+    typeform_signing_secret: SecretStr | None = Field(
+        None, description="Signing secret of Typeform's webhook."
+    )
+    formbricks_signing_secret: WebhookSecret | None = Field(
+        None, description="Signing secret of Formbricks' webhook, which begins with whsec_."
+    )
+    formspree_signing_secret: SecretStr | None = Field(
+        None, description="Signing secret of Formspree's webhook."
+    )
+    opnform_signing_secret: SecretStr | None = Field(None, description="Signing secret of OpnForm's webhook.")
+    wpforms_signing_secret: SecretStr | None = Field(None, description="Secret of WPForms' webhook.")
+    webflow_signing_secret: SecretStr | None = Field(
+        None, description="Secret of a Webflow webhook that its API or an app made."
+    )
+    netlify_signing_secret: SecretStr | None = Field(
+        None, description="JWS secret token of Netlify's notification."
+    )
+    webhook_signing_secret: WebhookSecret | None = Field(
+        None, description="Secret of any sender of Standard Webhooks or by Svix; begins with whsec_."
+    )
     form_id_field: str | None = Field(
         None, description="Key or label of the question that asks for the Matrix ID."
     )
@@ -490,7 +528,19 @@ class Settings(BaseModel):
     @property
     def form_secrets(self) -> bool:
         """Whether deliveries must prove where they come from."""
-        return self.form_token is not None or self.tally_signing_secret is not None
+        return self.form_token is not None or bool(self.signing_secrets)
+
+    @property
+    def signing_secrets(self) -> dict[str, str]:
+        """Every <NAME>_SIGNING_SECRET that is set, by the name in small letters."""
+        named = {
+            name: getattr(self, name) for name in type(self).model_fields if name.endswith(_SIGNING_SECRET)
+        }
+        return {
+            name.removesuffix(_SIGNING_SECRET): secret.get_secret_value()
+            for name, secret in named.items()
+            if secret is not None
+        }
 
     @property
     def sign_in_ways(self) -> tuple[SignIn, ...]:

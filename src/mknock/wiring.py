@@ -417,8 +417,9 @@ class Installation:
         moderation = Moderation(parts.store, parts.homeserver, parts.doors, parts.clock, wake=self.wake)
         gate = FormGate(
             self.admin_key,
+            parts.clock,
             form_token=_value(settings.form_token) or None,
-            signing_secrets=signing_secrets(settings),
+            signing_secrets=settings.signing_secrets,
         )
         webhooks = Webhooks(
             doors=parts.doors,
@@ -484,11 +485,6 @@ async def settle_api_key(parts: Parts) -> str:
         kept = await parts.store.settle_secret(API_KEY, secrets.token_urlsafe(32))
         log.info("API_KEY is not set, so a key was made: see it with: mknock api-key")
     return kept
-
-
-def signing_secrets(settings: Settings) -> dict[str, str]:
-    secret = settings.tally_signing_secret
-    return {"tally": secret.get_secret_value()} if secret else {}
 
 
 class Application:
@@ -571,7 +567,7 @@ def _say_what_is_odd(settings: Settings) -> None:
     if not settings.form_secrets:
         log.warning(
             "no form secret is set: anybody who knows the address can post, and counts as an anonymous visitor;"
-            " set FORM_TOKEN (or TALLY_SIGNING_SECRET)"
+            " set FORM_TOKEN, or the platform's signing secret"
         )
     if settings.allow_open_api:
         log.warning("ALLOW_OPEN_API is on: anybody can use the admin endpoints")

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.samples.forms import JSON, MULTIPART, SAMPLES, URLENCODED
+from tests.samples.forms import JSON, MULTIPART, SAMPLES, SIGNED_SAMPLES, URLENCODED, Signed
 
 from mknock.domain.doors import FormReading
 from mknock.domain.errors import Unreadable
@@ -45,6 +45,19 @@ keys = texts | st.sampled_from(
         "eventId",
         "url",
         "rows",
+        "answers",
+        "submission",
+        "questions",
+        "payload",
+        "event",
+        "event_type",
+        "form_response",
+        "form",
+        "keys",
+        "rawRequest",
+        "namedValues",
+        "matrix_id",
+        "1",
     ]
 )
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts
@@ -109,7 +122,7 @@ def spoilt_samples(draw: st.DrawFn) -> FormPost:
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(list(paths(data))))
         data = replaced(data, path, draw(json_values))
-    return as_json(data)
+    return FormPost(as_json(data).body, sample.post().headers)
 
 
 def paths(data: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -167,10 +180,43 @@ def test_any_damaged_delivery_is_read_or_unreadable(post: FormPost, reading: For
     assert_sound(read_or_not(post, reading))
 
 
-@given(st.sampled_from(sorted(SIGNED)), st.binary(max_size=50), st.text(any_character), st.text())
-def test_no_made_up_signature_verifies(platform: str, body: bytes, signature: str, secret: str) -> None:
-    headers = {"tally-signature": signature}
-    assert not SIGNED[platform](FormPost(body, headers), secret)
+signature_texts = st.text(any_character) | st.text("tv1=,. 0123456789abcdefg+/", max_size=80)
+times = st.floats(0, 1e10) | st.just(1_700_000_000.0)
+
+
+@given(st.sampled_from(sorted(SIGNED)), st.binary(max_size=50), signature_texts, st.text(), times)
+def test_no_made_up_signature_verifies(
+    signer: str, body: bytes, signature: str, secret: str, now: float
+) -> None:
+    stamps = {f"{name}-timestamp": f"{now:.0f}" for name in ("webhook", "svix", "x-webflow")}
+    ids = {"webhook-id": "msg_1", "svix-id": "msg_1"}
+    headers = {**dict.fromkeys(SIGNED[signer].headers, signature), **stamps, **ids}
+    assert not SIGNED[signer].verifies(FormPost(body, headers), secret, now)
+
+
+@given(st.sampled_from(SIGNED_SAMPLES), st.data())
+def test_no_signature_with_another_character_verifies(signed: Signed, data: st.DataObject) -> None:
+    given_as = signed.post.headers[signed.signature]
+    known = given_as.rindex(
+        "," if "," in given_as and signed.signer in ("webhook", "formbricks") else given_as[0]
+    )
+    place = data.draw(st.integers(known, len(given_as) - 1))
+    spoilt = (
+        given_as[:place]
+        + data.draw(st.characters(exclude_characters=given_as[place]))
+        + given_as[place + 1 :]
+    )
+    post = signed.with_header(signed.signature, spoilt)
+    assert not SIGNED[signed.signer].verifies(post, signed.secret, signed.clock)
+
+
+@given(st.sampled_from(SIGNED_SAMPLES), st.data())
+def test_no_body_with_another_byte_verifies(signed: Signed, data: st.DataObject) -> None:
+    body = bytearray(signed.post.body)
+    place = data.draw(st.integers(0, len(body) - 1))
+    body[place] ^= data.draw(st.integers(1, 255))
+    post = FormPost(bytes(body), signed.post.headers)
+    assert not SIGNED[signed.signer].verifies(post, signed.secret, signed.clock)
 
 
 @given(st.text(any_character), st.integers(1, 50))

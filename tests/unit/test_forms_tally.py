@@ -17,6 +17,7 @@ from mknock.forms import FormPost, read, tally
 
 ALICE = {"key": "question_a", "label": "Matrix ID", "type": "INPUT_TEXT", "value": "@alice:example.org"}
 SECRET = "knock-test-secret"
+NOW = 1_700_000_000.0
 SAMPLE = next(sample for sample in SAMPLES if sample.platform == "tally")
 
 
@@ -154,25 +155,25 @@ def signed(signature: str, body: bytes = BODY) -> FormPost:
 
 
 def test_a_signature_over_the_raw_body_verifies() -> None:
-    assert tally.verifies(signed(GOOD), SECRET)
+    assert tally.verifies(signed(GOOD), SECRET, NOW)
 
 
 def test_a_signature_over_other_bytes_does_not() -> None:
-    assert not tally.verifies(signed(GOOD, BODY + b" "), SECRET)
+    assert not tally.verifies(signed(GOOD, BODY + b" "), SECRET, NOW)
 
 
 @pytest.mark.parametrize("secret", ["", "another", SECRET + " "])
 def test_another_secret_does_not_verify(secret: str) -> None:
-    assert not tally.verifies(signed(GOOD), secret)
+    assert not tally.verifies(signed(GOOD), secret, NOW)
 
 
 @pytest.mark.parametrize(
     "signature", ["", "sha256=" + GOOD, GOOD[:-1], GOOD.lower(), "é" + GOOD, "\udc80", "☃"]
 )
 def test_another_signature_does_not_verify(signature: str) -> None:
-    assert not tally.verifies(signed(signature), SECRET)
+    assert not tally.verifies(signed(signature), SECRET, NOW)
 
 
 def test_an_empty_secret_signs_nothing() -> None:
     mac = hmac.digest(b"", BODY, "sha256")
-    assert not tally.verifies(signed(base64.b64encode(mac).decode()), "")
+    assert not tally.verifies(signed(base64.b64encode(mac).decode()), "", NOW)

@@ -21,6 +21,7 @@ STATUSES: Mapping[type[errors.KnockError], int] = {
     errors.InvalidMatrixID: 422,
     errors.Unreadable: 422,
     errors.AmbiguousMatrixID: 422,
+    errors.NothingToDo: 422,
     errors.Unauthenticated: 401,
     errors.TooLarge: 413,
     errors.IllegalMove: 409,

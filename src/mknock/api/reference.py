@@ -87,11 +87,14 @@ SECRETS: Json = {
         "name": "token",
         "description": "FORM_TOKEN in the form's address; also as a bearer token, or in X-Form-Token.",
     },
-    "tally_signature": {
+    "signature": {
         "type": "apiKey",
         "in": "header",
-        "name": "Tally-Signature",
-        "description": "Tally's signature of the body, made with TALLY_SIGNING_SECRET.",
+        "name": "Webhook-Signature",
+        "description": (
+            "A platform's signature of the body, made with its signing secret; in a header of the platform's own,"
+            " such as Tally-Signature or Webhook-Signature."
+        ),
     },
 }
 
@@ -143,11 +146,11 @@ _KNOCK: Json = {
     "operationId": "invite_from_form",
     "summary": "Knock",
     "description": (
-        "Takes what a form delivers: Tally's payload unchanged, generic JSON, or a plain HTML form, which gets a page"
+        "Takes what a form delivers: the webhook of a platform, generic JSON, or a plain HTML form, which gets a page"
         " back instead of JSON. The answer is the same for every decision. Once FORM_TOKEN or a signing secret is"
         " set, every delivery must satisfy one of them; the API key does too."
     ),
-    "security": [{}, {"form_token": []}, {"tally_signature": []}, {"api_key": []}],
+    "security": [{}, {"form_token": []}, {"signature": []}, {"api_key": []}],
     "parameters": [
         {
             "name": "token",
@@ -174,9 +177,13 @@ _KNOCK: Json = {
     "responses": {
         "200": _or_page(
             _answer(
-                "Decided and on disk, whatever the decision; or nobody could be found in it, and the message says why.",
+                "Decided and on disk, whatever the decision; or it names nobody, and the message says why.",
                 Received,
                 _RECEIVED,
+                {
+                    "status": "nothing_to_do",
+                    "message": "This Typeform response is not finished; Knock waits for the finished one.",
+                },
                 {
                     "status": "not_understood",
                     "message": "That looks like an e-mail address; a Matrix ID looks like @alice:example.org.",

@@ -80,7 +80,7 @@ class Readiness(BaseModel):
 class Received(BaseModel):
     """What became of a form. The last three are there only for ``Prefer: wait=N`` with a valid secret."""
 
-    status: Literal["received", "not_understood"]
+    status: Literal["received", "not_understood", "nothing_to_do"]
     message: str = Field(description="A sentence for the person who filled in the form.")
     knock_id: str | None = Field(None, description="The id of the knock.")
     outcome: KnockState | None = Field(None, description="The knock's state when the time was over.")

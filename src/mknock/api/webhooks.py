@@ -21,7 +21,7 @@ from mknock.api.access import FormGate
 from mknock.api.common import headers_for, read_body, status_of
 from mknock.api.pages import page
 from mknock.api.sender import Visitors
-from mknock.domain.errors import InvalidMatrixID, KnockError, StoreUnavailable, Unreadable
+from mknock.domain.errors import InvalidMatrixID, KnockError, NothingToDo, StoreUnavailable, Unreadable
 from mknock.forms.post import FormPost
 from mknock.ports import AskedToWait, Kept
 from mknock.services.admission import Admission
@@ -53,6 +53,8 @@ class Webhooks:
         try:
             post = replace(post, body=await read_body(request))
             return await self._receive(request, post)
+        except NothingToDo as error:
+            return JSONResponse({"status": "nothing_to_do", "message": str(error)})
         except (InvalidMatrixID, Unreadable) as error:
             return _not_understood(post, str(error))
         except KnockError as error:
@@ -61,11 +63,12 @@ class Webhooks:
             return Response(status_code=503)  # nobody is there to read it
 
     async def _receive(self, request: Request, post: FormPost) -> Response:
-        trusted = self.gate.trusts(post)
+        trust = self.gate.trust(post)
+        trusted = trust.given
         address = None if trusted else self.visitors.address(request)
         if wait := await self.admission.must_wait(address):
             return _wait(post, wait)
-        read = await self._read(post, address)
+        read = await self._read(post, address, trust.platform)
         if isinstance(read, AskedToWait):
             return _wait(post, read.retry_after)
         result = await self.admission.submit(
@@ -80,10 +83,10 @@ class Webhooks:
             return await self._outcome(result, patience)
         return Response(_RECEIVED_BYTES, media_type="application/json")
 
-    async def _read(self, post: FormPost, address: str | None) -> forms.Read | AskedToWait:
-        """Read a form. One that cannot be read counts against its sender like any other."""
+    async def _read(self, post: FormPost, address: str | None, platform: str) -> forms.Read | AskedToWait:
+        """Read a form, as that platform's if one vouches for it. One that cannot be read counts like any other."""
         try:
-            return forms.read(post, self.doors.first.reading)
+            return forms.read(post, self.doors.first.reading, platform)
         except Unreadable:
             wait = await self.admission.count(self.doors.first, address)
             if wait:

@@ -5,7 +5,8 @@
     KnockError
     ├── InvalidMatrixID          what was typed is not a Matrix ID and cannot be mended
     ├── Unreadable               a delivery could not be read as a form
-    ├── AmbiguousMatrixID        a delivery names two different people
+    │   ├── AmbiguousMatrixID       it names two different people
+    │   └── NothingToDo             it is all right, and asks for nothing: a test, a draft
     ├── Unauthenticated          a delivery or a call without a valid secret
     ├── TooLarge                 a body over the limit
     ├── IllegalMove              the lifecycle has no such step
@@ -45,6 +46,10 @@ class AmbiguousMatrixID(Unreadable):
     Refused rather than guessed: a stranger could name a victim in a
     free-text answer.
     """
+
+
+class NothingToDo(Unreadable):
+    """A delivery that is as it should be and asks for nobody's invitation: a platform's test, a draft, an edit."""
 
 
 class Unauthenticated(KnockError):

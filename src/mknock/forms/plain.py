@@ -12,7 +12,7 @@ from typing import Any
 from mknock.domain.doors import FormReading
 from mknock.domain.errors import Unreadable
 from mknock.domain.knocks import Submission
-from mknock.forms import labels
+from mknock.forms import labels, standard_webhooks
 from mknock.forms.post import Payload
 from mknock.forms.reading import EMAIL, Field, read_fields
 from mknock.forms.text import file_name
@@ -37,10 +37,12 @@ def recognises(payload: Payload) -> bool:
 
 def read(payload: Payload, reading: FormReading) -> Submission:
     data = payload.data
+    delivery_id = standard_webhooks.delivery_id(payload.headers)
     if isinstance(data, dict):
-        return read_fields(_in_object(data, _DEEPEST, hidden=False), reading, name, _event_id(data))
+        fields = _in_object(data, _DEEPEST, hidden=False)
+        return read_fields(fields, reading, name, _event_id(data) or delivery_id)
     if isinstance(data, list) and any(isinstance(item, dict) for item in data):
-        return read_fields(_in_list(data, _DEEPEST, hidden=False), reading, name)
+        return read_fields(_in_list(data, _DEEPEST, hidden=False), reading, name, delivery_id)
     raise Unreadable("The delivery is JSON, but holds no form: send an object of questions and answers.")
 
 

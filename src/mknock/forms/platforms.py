@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from mknock.domain.doors import FormReading
@@ -22,9 +23,19 @@ class Platform(Protocol):
         """Read a payload that ``recognises`` accepted.
 
         Raises:
+            NothingToDo: all is well, but nobody asks to come in: a test, a draft, an edit.
             Unreadable: it is no answered form after all; the text says why.
         """
 
 
-Verifier = Callable[[FormPost, str], bool]
-"""Whether the delivery was signed with this secret. Never raises; an empty secret signs nothing."""
+Verifier = Callable[[FormPost, str, float], bool]
+"""Whether the delivery was signed with this secret, and lately enough (``now`` in seconds since the epoch)
+where the signature holds a time. Never raises; an empty secret signs nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """How one platform, or one scheme, signs: the headers that may hold it (in lower case), and its check."""
+
+    headers: tuple[str, ...]
+    verifies: Verifier

@@ -30,11 +30,12 @@ class FormPost:
 class Payload:
     """A delivery decoded: any JSON value, or for an HTML form each name with its text or texts.
 
-    ``html`` says that it came as browsers send it, so that a person waits for a page.
+    ``html`` says that it came as browsers send it; ``headers`` are those of the delivery.
     """
 
     data: Any
     html: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 def wants_page(post: FormPost) -> bool:
@@ -53,11 +54,12 @@ def decode(post: FormPost) -> Payload:
     """
     media_type = _media_type(post)
     if _starts_as_json(post.body) or _is_json(media_type):
-        return Payload(_json(post.body))
+        return Payload(json_value(post.body), headers=post.headers)
     if media_type == _URLENCODED:
-        return Payload(_gathered(_urlencoded(post.body)), html=True)
+        return Payload(_gathered(_urlencoded(post.body)), True, post.headers)
     if media_type == _MULTIPART:
-        return Payload(_gathered(multipart.parse(post.body, post.headers["content-type"])), html=True)
+        parts = multipart.parse(post.body, post.headers["content-type"])
+        return Payload(_gathered(parts), True, post.headers)
     if not post.body.strip():
         raise Unreadable("The delivery is empty.")
     raise Unreadable("The delivery is neither JSON nor an HTML form.")
@@ -85,7 +87,7 @@ def _no_such_number(token: str) -> NoReturn:
 _DECODER = json.JSONDecoder(parse_constant=_no_such_number)
 
 
-def _json(body: bytes) -> Any:
+def json_value(body: bytes) -> Any:
     """Read JSON; NaN, numbers of 5,000 digits and nesting bombs are as unreadable as a typo."""
     try:
         return _DECODER.decode(body.decode("utf-8-sig"))

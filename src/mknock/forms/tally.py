@@ -8,21 +8,20 @@ the value of any question that was not answered.
 
 from __future__ import annotations
 
-import base64
-import hmac
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mknock.domain.doors import FormReading
 from mknock.domain.errors import Unreadable
 from mknock.domain.knocks import Submission
+from mknock.forms.platforms import Signature
 from mknock.forms.post import FormPost, Payload
 from mknock.forms.reading import CHOICE, EMAIL, FILE, Field, read_fields
+from mknock.forms.signatures import base64_mac, same
 from mknock.forms.text import file_name
 
 name = "tally"
 
-SIGNATURE = "tally-signature"
 _SUBMITTED = "FORM_RESPONSE"
 _HIDDEN = frozenset({"HIDDEN_FIELDS", "CALCULATED_FIELDS"})
 _KINDS: Mapping[str, str] = {
@@ -55,11 +54,13 @@ def read(payload: Payload, reading: FormReading) -> Submission:
     return read_fields(_fields(items), reading, name, event.get("eventId"))
 
 
-def verifies(post: FormPost, secret: str) -> bool:
-    """Whether Tally-Signature is the base64 HMAC-SHA256 of the raw body."""
-    signature = post.headers.get(SIGNATURE, "").strip().encode("utf-8", "replace")
-    mac = hmac.digest(secret.encode("utf-8", "surrogateescape"), post.body, "sha256")
-    return bool(secret) and hmac.compare_digest(base64.b64encode(mac), signature)
+def verifies(post: FormPost, secret: str, now: float) -> bool:  # noqa: ARG001 - its signature holds no time
+    """Whether Tally-Signature is the base64 HMAC of the raw body."""
+    given = post.headers.get("tally-signature", "").strip()
+    return bool(secret and given) and same(given, base64_mac(secret, post.body))
+
+
+SIGNATURE = Signature(("tally-signature",), verifies)
 
 
 def _fields(items: list[dict[str, Any]]) -> Iterator[Field]:
