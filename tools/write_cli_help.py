@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -10,13 +11,24 @@ import click
 from mknock.cli.commands import mknock
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "cli.md"
-BLOCK = re.compile(r"(?<=^## `)(mknock(?: [a-z-]+)?)`\n\n```text\n.*?^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"(?<=^## `)(mknock(?: [a-z-]+)*)`\n\n```text\n.*?^```$", re.MULTILINE | re.DOTALL)
 WIDTH = 80
+
+
+def commands_of(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    """A command and those below it, each with its full name, in the order of the help."""
+    yield name, command
+    if isinstance(command, click.Group):
+        for inner, one in command.commands.items():
+            yield from commands_of(f"{name} {inner}", one)
+
+
+COMMANDS = dict(commands_of("mknock", mknock))
 
 
 def help_of(name: str) -> str:
     """What ``mknock --help`` or ``mknock COMMAND --help`` prints in a window of WIDTH columns."""
-    command = mknock.commands[name.split()[1]] if " " in name else mknock
+    command = COMMANDS[name]
     context = click.Context(command, info_name=name, terminal_width=WIDTH, **mknock.context_settings)
     return command.get_help(context)
 

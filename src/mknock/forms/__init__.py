@@ -46,6 +46,7 @@ from mknock.forms.platforms import Platform, Signature, Verifier
 from mknock.forms.post import FormPost, Payload, decode, wants_page
 
 __all__ = [
+    "BY_NAME",
     "FORMS",
     "SIGNED",
     "FormPost",
