@@ -266,6 +266,34 @@ def test_any_of_the_form_secrets_closes_the_form_to_strangers(environ: dict[str,
     assert loaded(**environ).form_secrets is secrets
 
 
+WEBHOOK_SECRETS = ("FORMBRICKS_SIGNING_SECRET", "WEBHOOK_SIGNING_SECRET")
+
+
+@pytest.mark.parametrize("name", WEBHOOK_SECRETS)
+@pytest.mark.parametrize("prefix", ["whsec_", ""])
+def test_a_webhook_secret_is_base64(name: str, prefix: str) -> None:
+    secret = prefix + "a25vY2stdGVzdC1zZWNyZXQtb2YtMzItYnl0ZXMtb2s="
+    assert loaded(**{name: secret}).signing_secrets == {name.split("_")[0].lower(): secret}
+
+
+@pytest.mark.parametrize("name", WEBHOOK_SECRETS)
+@pytest.mark.parametrize(
+    "secret",
+    ["whsec_", "whsec_short", "whsec_" + "a" * 33, "whsec_" + "é" * 40, "a b" * 40, "whsec_" + "-" * 40],
+)
+def test_a_webhook_secret_that_is_none_is_told_without_being_shown(name: str, secret: str) -> None:
+    problem = refusal(**{name: secret})
+    assert problem.startswith(f"{name} must be whsec_ and at least 32 characters of base64")
+    assert secret == "whsec_" or secret not in problem
+
+
+def test_the_signing_secrets_are_by_name() -> None:
+    assert loaded(TYPEFORM_SIGNING_SECRET="t", NETLIFY_SIGNING_SECRET="n").signing_secrets == {
+        "typeform": "t",
+        "netlify": "n",
+    }
+
+
 # --- signing in --------------------------------------------------------------------------------
 
 
