@@ -285,7 +285,7 @@ def changed(platform: str, **changes: Any) -> FormPost:
         (changed("formbricks", event="responseUpdated", data={"data": {}}), "not finished"),
         (changed("typeform", event_type="form_response_partial"), "not finished"),
         (changed("paperform", trigger="partial_submission"), "not finished"),
-        (changed("paperform", trigger="Partial Submission"), "not finished"),
+        (changed("paperform", submission_id=None), "not finished"),
         (changed("nocodb", type="records.after.update"), "not about one new record"),
         (changed("nocodb", type="records.after.delete"), "not about one new record"),
         (changed("nocodb", type="records.after.bulkInsert"), "not about one new record"),

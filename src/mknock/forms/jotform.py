@@ -100,4 +100,4 @@ class _Labels:
         if ":" in label:
             label = label.rpartition(", ")[2]  # answers were passed over
         self._left = rest
-        return "" if ":" in label else label
+        return "" if ":" in label else label.strip(" ,")

@@ -1,6 +1,7 @@
 """Paperform: https://paperform.co/help/articles/how-to-use-webhooks/.
 
-Neither signs nor sends headers of one's own: the secret is in the address.
+Neither signs nor sends headers of one's own: the secret is in the address. A submission that
+is not finished has no id.
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ _OF_A_QUESTION = frozenset({"title", "key", "custom_key"})
 
 
 def recognises(payload: Payload) -> bool:
-    if not text_in(payload.data, "submission_id") or not is_list_in(payload.data, "data"):
+    if not is_list_in(payload.data, "data") or "submission_id" not in payload.data:
         return False
     items = objects_in(payload.data, "data")
     return bool(items) and all(item.keys() >= _OF_A_QUESTION for item in items)
 
 
 def read(payload: Payload, reading: FormReading) -> Submission:
-    data = payload.data
-    if "partial" in text_in(data, "trigger").lower():
+    data, number = payload.data, text_in(payload.data, "submission_id")
+    if not number or "partial" in text_in(data, "trigger").lower():
         raise NothingToDo("This Paperform submission is not finished; Knock waits for the finished one.")
-    return read_fields(_fields(objects_in(data, "data"), reading), reading, name, data["submission_id"])
+    return read_fields(_fields(objects_in(data, "data"), reading), reading, name, number)
 
 
 def _fields(items: list[dict[str, Any]], reading: FormReading) -> Iterator[Field]:
