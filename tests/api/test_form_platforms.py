@@ -225,6 +225,14 @@ async def test_a_refusal_says_in_the_log_what_was_missing(
         assert why in "\n".join(knock.lines.written)
 
 
+async def test_a_form_that_a_trusted_sender_cannot_make_readable_is_in_the_log(starting: Starting) -> None:
+    async with starting(form_token=FORM_TOKEN) as knock:
+        ping = {"base": {"id": "app0"}, "webhook": {"id": "ach0"}}
+        answer = await knock.call("POST", FORM, json=ping, params={"token": FORM_TOKEN})
+        assert answer.json()["status"] == "not_understood"
+        assert "Airtable's API webhooks do not send the answers" in "\n".join(knock.lines.written)
+
+
 async def test_a_signature_too_old_is_refused(starting: Starting) -> None:
     signed = next(one for one in SIGNED_SAMPLES if one.signer == "webhook")
     async with starting(**secret_of(signed)) as knock:

@@ -27,6 +27,9 @@ from mknock.ports import AskedToWait, Kept
 from mknock.services.admission import Admission
 from mknock.services.doors import Doors
 from mknock.services.outcomes import Outcomes
+from mknock.telemetry import get_logger
+
+log = get_logger(__name__)
 
 FORM_PATH = "/invite_from_form"
 RECEIVED = "Thank you. If you are admitted, the invitation is in your Matrix app within moments."
@@ -87,7 +90,9 @@ class Webhooks:
         """Read a form, as that platform's if one vouches for it. One that cannot be read counts like any other."""
         try:
             return forms.read(post, self.doors.first.reading, platform)
-        except Unreadable:
+        except Unreadable as error:
+            if address is None and not isinstance(error, NothingToDo):
+                log.info("a form could not be read", why=str(error))
             wait = await self.admission.count(self.doors.first, address)
             if wait:
                 return AskedToWait(wait)

@@ -20,8 +20,8 @@ NO_ANSWERS = (
 
 
 def recognises(payload: Payload) -> bool:
-    base, webhook = (text_in(object_in(payload.data, key), "id") for key in ("base", "webhook"))
-    return base.startswith("app") and webhook.startswith("ach")
+    webhook, base = object_in(payload.data, "webhook"), object_in(payload.data, "base")
+    return text_in(webhook, "id").startswith("ach") and text_in(base, "id").startswith("app")
 
 
 def read(payload: Payload, reading: FormReading) -> Submission:  # noqa: ARG001 - as every platform's

@@ -1,4 +1,4 @@
-"""Gravity Forms' Webhooks add-on with "All Fields": the entry object, https://docs.gravityforms.com/entry-object/.
+"""Gravity Forms' Webhooks add-on with "All Fields": https://docs.gravityforms.com/entry-object/.
 
 Its answers are called by the number of their field and have no label, so the owner
 says which one is the Matrix ID. Parts of a field (``4.1``, ``4.2``) are one answer. With

@@ -30,7 +30,8 @@ _LONGEST_PRETTY = 64 * 1024
 
 
 def recognises(payload: Payload) -> bool:
-    return all(text_in(payload.data, key) for key in ("rawRequest", "formID", "submissionID"))
+    data = payload.data
+    return bool(text_in(data, "rawRequest") and text_in(data, "formID") and text_in(data, "submissionID"))
 
 
 def read(payload: Payload, reading: FormReading) -> Submission:

@@ -1,4 +1,4 @@
-"""What the platforms' signatures have in common. All are HMAC-SHA256; they differ in dress and in what is signed.
+"""What the platforms' signatures share. All are HMAC-SHA256; they differ in dress and in what is signed.
 
 Whatever a stranger sent is compared as bytes and in constant time, and never raises.
 """
@@ -10,7 +10,7 @@ import hmac
 from collections.abc import Iterator
 
 TOLERANCE = 300.0
-"""Seconds that a signature's own time may be away from ours; every platform that sends one re-stamps its retries."""
+"""Seconds that a signature's own time may be away from ours; repeats are signed anew."""
 _LONGEST_TIME = 14
 """Digits; more are no time in this age of the world, in milliseconds either."""
 
@@ -53,7 +53,7 @@ def _pairs(header: str) -> Iterator[tuple[str, str]]:
 
 
 def verifies_timed(header: str, mac: str, body: bytes, secret: str, now: float) -> bool:
-    """Check ``t=…,<mac>=…``, the hex MAC of the time, a dot and the body (Formspree and WPForms, as Stripe does)."""
+    """Check ``t=…,<mac>=…``: the hex MAC of the time, a dot and the body (Formspree, WPForms)."""
     time, macs = time_and_mac(header, mac)
     right = hex_mac(secret, time.encode("utf-8", "replace") + b"." + body)
     return bool(secret) and is_recent(time, now) and any(same(presented, right) for presented in macs)

@@ -34,7 +34,7 @@ SIGNATURE = Signature(tuple(f"{prefix}-signature" for prefix in _PREFIXES), veri
 
 
 def delivery_id(headers: Mapping[str, str]) -> str:
-    """Return the id that the headers give the delivery, the same whenever it is repeated; "" if they give none."""
+    """Return the id that the headers give the delivery, the same in every repeat; "" if they give none."""
     return next((headers[f"{prefix}-id"] for prefix in _PREFIXES if headers.get(f"{prefix}-id")), "")
 
 

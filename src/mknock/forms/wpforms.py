@@ -1,4 +1,4 @@
-"""WPForms' Webhooks add-on: flat, with keys that the owner chose; several values of one question joined by ``||``.
+"""WPForms' Webhooks add-on: flat, with keys that the owner chose; several values joined by ``||``.
 
 It is known by its headers alone. In form mode its signature is not over the bytes that it
 sends, so only deliveries as JSON can be verified.
@@ -20,11 +20,12 @@ from mknock.forms.signatures import verifies_timed
 name = "wpforms"
 
 _SIGNATURE = "x-wpforms-webhook-signature"
-_HEADERS = ("x-wpforms-webhook-id", _SIGNATURE)
+_ID = "x-wpforms-webhook-id"
 
 
 def recognises(payload: Payload) -> bool:
-    return isinstance(payload.data, dict) and any(header in payload.headers for header in _HEADERS)
+    headers = payload.headers
+    return (_ID in headers or _SIGNATURE in headers) and isinstance(payload.data, dict)
 
 
 def read(payload: Payload, reading: FormReading) -> Submission:
