@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 from tests.kit.cast import Cast
+from tests.kit.databases import database, old_database, old_postgres, pgbouncer, postgres
 from tests.kit.fake_homeserver import FakeHomeserver
 from tests.kit.homeserver import Homeserver
 from tests.kit.synapse import Synapse
 
-pytest_plugins = ["tests.kit.databases"]
+__all__ = ["database", "old_database", "old_postgres", "pgbouncer", "postgres"]
 
 # Whoever runs us in the background lets us ignore Ctrl-C, and our children with us; some tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
