@@ -257,8 +257,8 @@ class KeyServer:
     def _sign(self, body: Json) -> httpx2.Response:
         for user, objects in body.items():
             for device, signed in objects.items():
-                known = self.devices[user][device]["signatures"].setdefault(user, {})
-                known.update(signed["signatures"][user])
+                if published := self.devices.get(user, {}).get(device):
+                    published["signatures"].setdefault(user, {}).update(signed["signatures"][user])
         return httpx2.Response(200, json={"failures": {}})
 
     def _send(self, body: Json) -> httpx2.Response:
