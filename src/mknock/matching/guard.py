@@ -1,0 +1,74 @@
+"""Names and words that many people bear: where innocent people look like a rule, the guard speaks for them."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterable
+from enum import IntEnum
+from functools import cache
+from importlib import resources
+from typing import Final
+
+from mknock.matching.packed import PackedSet
+from mknock.matching.reading import Reading
+
+SHORTEST_SURNAME: Final = 3
+
+
+class Rarity(IntEnum):
+    """How many people may bear a name by chance."""
+
+    COMMON = 0
+    """A first name or a word."""
+    HALF = 1
+    """A name or word with an initial before or behind it."""
+    RARE = 2
+
+
+class Guard:
+    """Knows what is common. ``more`` are names that the owner adds: an allow-list, the members of the room."""
+
+    __slots__ = ("_known", "_more")
+
+    def __init__(self, known: PackedSet, more: Iterable[str] = ()) -> None:
+        self._known = known
+        self._more: set[str] = set()
+        self.learn(more)
+
+    def learn(self, names: Iterable[str]) -> None:
+        """Treat these names (without their server) as common from now on."""
+        self._more.update(name.lower() for name in names)
+
+    def is_common(self, word: str) -> bool:
+        return word in self._known or word in self._more
+
+    def rarity(self, name: Reading, *, as_spelled: bool = False) -> Rarity:
+        """How rare the core of a name is; ``as_spelled`` reads its digits as letters first."""
+        letters = name.spelled if as_spelled else name.letters
+        if self.is_common(letters) or len(letters) < 2:
+            return Rarity.COMMON
+        words = name.words
+        if len(words) == 1:
+            return self._glued(letters)
+        long = [word for word in words if len(word) > 1]
+        if len(long) == 1 and self.is_common(long[0]):
+            return Rarity.HALF
+        return Rarity.RARE
+
+    def _glued(self, letters: str) -> Rarity:
+        for rest in (letters[1:], letters[:-1]):
+            if len(rest) >= SHORTEST_SURNAME and self.is_common(rest):
+                return Rarity.HALF
+        return Rarity.RARE
+
+
+def default_guard(more: Iterable[str] = ()) -> Guard:
+    """The guard that Knock ships; see data/NOTICE.md for where its names and words come from."""
+    return Guard(_shipped(), more)
+
+
+@cache
+def _shipped() -> PackedSet:
+    folder = resources.files("mknock.matching").joinpath("data")
+    lists = (gzip.decompress(folder.joinpath(f"{name}.txt.gz").read_bytes()) for name in ("names", "words"))
+    return PackedSet(word for packed in lists for word in packed.decode("ascii").split("\n"))

@@ -1,0 +1,92 @@
+"""Memory-thrifty sets and tables of hashes: four bytes a slot in one array, without an object an entry.
+
+The hashes are Python's own. They differ from process to process and are never stored, so nobody can choose
+names that collide; whoever finds an entry compares the names themselves.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+_EMPTY: Final = b"\0\0\0\0"
+NUMBER_BITS: Final = 20
+MOST_NUMBERS: Final = (1 << NUMBER_BITS) - 1
+"""Numbers that fit beside twelve bits of the hash."""
+FULL: Final = 0.7
+"""The share of slots above which probing takes too long."""
+
+
+class PackedSet:
+    """Words, by 32 bits of their hash: of a thousand million strangers one passes for a member."""
+
+    __slots__ = ("_size", "_slots")
+
+    def __init__(self, words: Iterable[str]) -> None:
+        hashes = {hash(word) for word in words}
+        self._size = len(hashes) * 5 // 3 + 7
+        self._slots = array("I", _EMPTY * self._size)
+        for hashed in hashes:
+            self._put(hashed)
+
+    def __contains__(self, word: str) -> bool:
+        hashed = hash(word)
+        at, mark = hashed % self._size, (hashed >> 29) & 0xFFFFFFFF or 1
+        slots = self._slots
+        while (found := slots[at]) != mark:
+            if not found:
+                return False
+            at = at + 1 if at + 1 < self._size else 0
+        return True
+
+    def _put(self, hashed: int) -> None:
+        at, mark = hashed % self._size, (hashed >> 29) & 0xFFFFFFFF or 1
+        while self._slots[at]:
+            at = at + 1 if at + 1 < self._size else 0
+        self._slots[at] = mark
+
+
+class PackedTable:
+    """From hashes to small numbers; several numbers may share a hash, and a strange number may turn up."""
+
+    __slots__ = ("_size", "_slots", "used")
+
+    def __init__(self, capacity: int) -> None:
+        self._size = int(capacity / FULL) + 7
+        self._slots = array("I", _EMPTY * self._size)
+        self.used = 0
+
+    @property
+    def room(self) -> int:
+        """How many more entries fit."""
+        return int(self._size * FULL) - self.used
+
+    @property
+    def bytes(self) -> int:
+        return self._size * 4
+
+    def put(self, hashes: Iterable[int], number: int) -> None:
+        """Enter the number under each of the hashes."""
+        slots, size = self._slots, self._size
+        number += 1
+        for hashed in hashes:
+            at = hashed % size
+            entry = (hashed >> 40 & 0xFFF) << NUMBER_BITS | number
+            while slots[at]:
+                if slots[at] == entry:
+                    break
+                at = at + 1 if at + 1 < size else 0
+            else:
+                slots[at] = entry
+                self.used += 1
+
+    def numbers(self, hashes: Iterable[int]) -> Iterator[int]:
+        """The numbers that were entered under any of the hashes; one may come twice."""
+        slots, size = self._slots, self._size
+        for hashed in hashes:
+            at = hashed % size
+            while entry := slots[at]:
+                if entry >> NUMBER_BITS == hashed >> 40 & 0xFFF:
+                    yield (entry & MOST_NUMBERS) - 1
+                at = at + 1 if at + 1 < size else 0

@@ -1,0 +1,125 @@
+"""One name, taken apart: number in front, core, number behind, and the core's skeleton.
+
+``4n.na_1990`` is ``4n.na`` and 1990, and its core reads ``anna``. Numbers are kept apart, since people tell
+their names apart by them; digits become letters only inside the core.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+SEPARATORS: Final = r"\s._\-=/+~,:;'\"`()\[\]{}<>*#&%^?\\"
+_PARTS: Final = re.compile(
+    rf"(?P<in_front>[{SEPARATORS}]*)(?P<before>\d*)[{SEPARATORS}]*(?P<core>.*?)"
+    rf"[{SEPARATORS}]*(?P<after>\d*)(?P<behind>[{SEPARATORS}]*)",
+    re.DOTALL,
+)
+_SEPARATOR: Final = re.compile(rf"[{SEPARATORS}]+")
+_RUN: Final = re.compile(r"(.)\1+", re.DOTALL)
+
+AS_LETTERS: Final = str.maketrans("0123456789@$!|€", "olzeasgtbgasiie")
+"""Digits and signs that are written for letters; ``1`` is l or i, which are one class in the skeleton."""
+ONE_CLASS: Final = str.maketrans("i", "l")
+MOST_FOLDED: Final = 4
+"""Digits at either end of the name that may belong to the core."""
+PAIRS: Final = (("rn", "m"), ("vv", "w"), ("cl", "d"))
+"""Two letters that look like one in small print."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to take a name apart."""
+
+    text: str
+    """The core as it looks, with its separators and digits."""
+    before: str = ""
+    """The number in front of it, without zeros in front."""
+    after: str = ""
+    """The number behind it."""
+    wrapped: bool = False
+    """Whether separators stand around the whole name."""
+
+    @cached_property
+    def letters(self) -> str:
+        """The core without separators, digits as they are."""
+        return _SEPARATOR.sub("", self.text)
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """What stands between the separators of the core, digits as they are."""
+        return tuple(word for word in _SEPARATOR.split(self.text) if word)
+
+    @cached_property
+    def spelled(self) -> str:
+        """The letters, digits read as letters."""
+        return self.letters.translate(AS_LETTERS)
+
+    @cached_property
+    def skeleton(self) -> str:
+        """What is compared: i and l as one, and each letter once where it is doubled."""
+        return _RUN.sub(r"\1", self.spelled.translate(ONE_CLASS))
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """The skeleton, and what it becomes where two letters are read as one."""
+        return tuple(dict.fromkeys((self.skeleton, *_paired(self.spelled))))
+
+    @cached_property
+    def digits_inside(self) -> bool:
+        return self.letters != self.spelled
+
+    @property
+    def number(self) -> str:
+        return f"{self.before}…{self.after}" if self.before else self.after
+
+
+def _paired(spelled: str) -> list[str]:
+    found = []
+    for text in (spelled, _RUN.sub(r"\1", spelled)):
+        paired = text
+        for two, one in PAIRS:
+            paired = paired.replace(two, one)
+        if paired != text:
+            found.append(_RUN.sub(r"\1", paired.translate(ONE_CLASS)))
+    return found
+
+
+def reading(text: str) -> Reading:
+    """Take a name apart in the plain way: all digits at its ends are numbers."""
+    parts = _PARTS.fullmatch(text)
+    assert parts is not None  # noqa: S101 - every part may be empty
+    if not parts["core"]:  # only digits: the number, whatever it was split into
+        return Reading("", after=parts["before"] + parts["after"])
+    wrapped = bool(parts["in_front"] or parts["behind"])
+    return Reading(parts["core"], parts["before"], parts["after"], wrapped)
+
+
+def readings(text: str) -> list[Reading]:
+    """Every way to take a name apart: digits at its ends may be letters too (``mari0123``, ``4lex``)."""
+    plain = reading(text)
+    found = [plain]
+    if not plain.text:
+        return found
+    fronts = _folds(plain.before, front=True) if _touches(text, plain, front=True) else [("", plain.before)]
+    behinds = _folds(plain.after, front=False) if _touches(text, plain, front=False) else [("", plain.after)]
+    for taken, before in fronts:
+        for taken_behind, after in behinds:
+            if taken or taken_behind:
+                found.append(Reading(taken + plain.text + taken_behind, before, after, plain.wrapped))
+    return found
+
+
+def _touches(text: str, plain: Reading, *, front: bool) -> bool:
+    """Whether the number follows the core without a separator."""
+    return (plain.before + plain.text if front else plain.text + plain.after) in text
+
+
+def _folds(number: str, *, front: bool) -> list[tuple[str, str]]:
+    """The digits that the core may take, and the rest of the number."""
+    found = [("", number)]
+    for count in range(1, min(len(number), MOST_FOLDED) + 1):
+        found.append((number[-count:], number[:-count]) if front else (number[:count], number[count:]))
+    return found
