@@ -192,7 +192,7 @@ class Engine:
             for key in way.keys:
                 if (found := numbers.get(key)) is not None:
                     yield found, _Judging(self._judge, way, shown)
-            if place == 0 or len(way.letters) - len(ways[0].letters) == 1:
+            if place == 0 or (not way.number and len(way.letters) - len(ways[0].letters) == 1):
                 for found, edits in self._names.near(way.skeleton):
                     yield found, _Judging(self._judge, way, shown, edits)
         for found, rest in self._longer(ways[0].skeleton):

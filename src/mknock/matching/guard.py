@@ -13,6 +13,7 @@ from mknock.matching.packed import PackedSet
 from mknock.matching.reading import Reading
 
 SHORTEST_SURNAME: Final = 3
+LISTS: Final = ("names", "words", "more")
 
 
 class Rarity(IntEnum):
@@ -64,11 +65,12 @@ class Guard:
 
 def default_guard(more: Iterable[str] = ()) -> Guard:
     """The guard that Knock ships; see data/NOTICE.md for where its names and words come from."""
-    return Guard(_shipped(), more)
+    return Guard(shipped(*LISTS), more)
 
 
 @cache
-def _shipped() -> PackedSet:
+def shipped(*lists: str) -> PackedSet:
+    """What stands in these lists, each of them one of LISTS. They are read once."""
     folder = resources.files("mknock.matching").joinpath("data")
-    lists = (gzip.decompress(folder.joinpath(f"{name}.txt.gz").read_bytes()) for name in ("names", "words"))
-    return PackedSet(word for packed in lists for word in packed.decode("ascii").split("\n"))
+    texts = (gzip.decompress(folder.joinpath(f"{name}.txt.gz").read_bytes()) for name in lists)
+    return PackedSet(word for text in texts for word in text.decode("ascii").split("\n"))

@@ -36,9 +36,12 @@ class Thresholds:
     """A doubled letter, another separator: refuses a rare name of so many letters."""
     number: int = 5
     """Another number: refuses a rare name of so many letters."""
+    number_dropped: int = 7
+    """The rule's number left away: holds a rare name of so many letters."""
     number_common: int = 4
     """A number added to a common name of so many letters holds."""
     affix: int = 4
+    affix_glued: int = 5
     affix_refused: int = 6
     affix_loose: int = 7
     other_server: int = 7
@@ -76,46 +79,46 @@ class Judge:
     def same(self, name: Reading, rule: Reading, disguised: bool) -> Likeness | None:
         """Judge two readings that share a key. ``disguised`` says that it took odd characters to see it."""
         signs = _signs(name, rule)
+        if signs is None:
+            return None
         number = _number(name, rule)
         hostile = disguised or signs.hostile
         rarity = self._guard.rarity(rule, as_spelled=True)
-        kind = (
-            self._same_number(name, rule, signs, hostile, rarity)
-            if number.same
-            else self._other_number(name, rule, number, hostile, rarity)
-        )
+        if not disguised and self._is_another_name(name, rule):
+            kind = self._another_name(rule, number, rarity)
+        elif number.same:
+            kind = self._same_number(rule, signs, hostile, rarity)
+        else:
+            kind = self._other_number(rule, number, hostile, rarity)
         return Likeness(kind, (*signs.steps, *number.steps)) if kind else None
-
-    def _same_number(
-        self, name: Reading, rule: Reading, signs: Signs, hostile: bool, rarity: Rarity
-    ) -> Kind | None:
-        if hostile or not signs.respelled:
-            return Kind.SKELETON
-        if self._is_another_name(name, rule):
-            return None if rarity is Rarity.COMMON and not rule.number else Kind.SKELETON_COMMON
-        if len(rule.number) >= 2 or (rarity is Rarity.RARE and len(rule.spelled) >= self._at.spelling):
-            return Kind.SKELETON
-        return Kind.SKELETON_COMMON
-
-    def _other_number(
-        self, name: Reading, rule: Reading, number: Number, hostile: bool, rarity: Rarity
-    ) -> Kind | None:
-        length = len(rule.spelled)
-        if rarity is not Rarity.COMMON and self._is_another_name(name, rule):
-            return Kind.NUMBER_COMMON
-        if rarity is Rarity.RARE and length >= self._at.number:
-            return Kind.NUMBER
-        if hostile and length >= self._at.number_common:
-            return Kind.NUMBER
-        if number.near:
-            return Kind.NUMBER
-        if number.added and length >= self._at.number_common and not self._is_another_name(name, rule):
-            return Kind.NUMBER_COMMON
-        return Kind.NUMBER_COMMON if rarity is not Rarity.COMMON and length >= self._at.number_common else None
 
     def _is_another_name(self, name: Reading, rule: Reading) -> bool:
         """Whether the name is a common one in its own right, and not the rule's."""
         return name.letters != rule.letters and self._guard.rarity(name) is Rarity.COMMON
+
+    def _another_name(self, rule: Reading, number: Number, rarity: Rarity) -> Kind | None:
+        if not number.same or (rarity is Rarity.COMMON and len(rule.number) < OWN_NUMBER):
+            return None
+        return Kind.SKELETON_COMMON
+
+    def _same_number(self, rule: Reading, signs: Signs, hostile: bool, rarity: Rarity) -> Kind:
+        if hostile or not signs.respelled or len(rule.number) >= OWN_NUMBER:
+            return Kind.SKELETON
+        if rarity is Rarity.RARE and len(rule.spelled) >= self._at.spelling:
+            return Kind.SKELETON
+        return Kind.SKELETON_COMMON
+
+    def _other_number(self, rule: Reading, number: Number, hostile: bool, rarity: Rarity) -> Kind | None:
+        length = len(rule.spelled)
+        if number.dropped:
+            return Kind.NUMBER_COMMON if rarity is Rarity.RARE and length >= self._at.number_dropped else None
+        if number.near or (rarity is Rarity.RARE and length >= self._at.number):
+            return Kind.NUMBER
+        if length < self._at.number_common:
+            return None
+        if hostile:
+            return Kind.NUMBER
+        return Kind.NUMBER_COMMON if number.added or rarity is not Rarity.COMMON else None
 
     # --- a slip of the keyboard -------------------------------------------------------------------
 
@@ -123,20 +126,22 @@ class Judge:
         """Judge two readings whose skeletons lie ``edits`` apart."""
         if self._guard.rarity(name) is Rarity.COMMON or name.skeleton[:1] != rule.skeleton[:1]:
             return None
-        if self._is_another_person(name, rule):
+        if distance(name.tight, rule.tight, edits) is None or self._is_another_person(name, rule):
             return None
         number = _number(name, rule)
         kind = self._closeness(name, rule, edits, number, disguised or name.digits_inside)
         if kind is None:
             return None
-        steps = (how(rule.skeleton, name.skeleton), *number.steps)
+        if kind is Kind.DISTANCE and _differ_at_end(name.tight, rule.tight):
+            kind = Kind.DISTANCE_LOOSE
+        steps = (how(rule.tight, name.tight), *number.steps)
         return Likeness(kind, steps, edits)
 
     def _closeness(
         self, name: Reading, rule: Reading, edits: int, number: Number, hostile: bool
     ) -> Kind | None:
         rarity, length = self._guard.rarity(rule, as_spelled=True), len(rule.spelled)
-        own_number = number.same and len(rule.number) >= 2
+        own_number = number.same and len(rule.number) >= OWN_NUMBER
         if rarity is Rarity.RARE and edits == 1 and length >= self._at.one_edit_refused:
             return Kind.DISTANCE if number.same or number.near else Kind.DISTANCE_LOOSE
         if own_number and length >= self._at.edit_with_number:
@@ -149,6 +154,10 @@ class Judge:
 
     def _is_another_person(self, name: Reading, rule: Reading) -> bool:
         """Whether the words differ only by one common word, or one initial, for another."""
+        if len(name.words) != len(rule.words):
+            longer, shorter = sorted((name.words, rule.words), key=len, reverse=True)
+            if longer[:-1] == shorter or longer[1:] == shorter:
+                return True
         if len(name.words) != len(rule.words) or len(rule.words) < 2:
             return self._has_another_word(name.letters, rule.letters)
         pairs = [(n, r) for n, r in zip(name.words, rule.words, strict=True) if n != r]
@@ -179,16 +188,20 @@ class Judge:
 
     def longer(self, name: Reading, rule: Reading, rest: str, disguised: bool) -> Likeness | None:
         """Judge a name that holds the rule's skeleton at one end, with ``rest`` at the other."""
+        if self._is_another_name(name, rule):
+            return None
+        kind = self._affixed(rule, rest, _is_word_of(rest, name))
+        return Likeness(kind, (f'"{rest}" before or behind it',)) if kind else None
+
+    def _affixed(self, rule: Reading, rest: str, apart: bool) -> Kind | None:
         rarity, length = self._guard.rarity(rule, as_spelled=True), len(rule.spelled)
-        known = _is_affix(rest)
-        apart = _is_word_of(rest, name)
-        step = f'"{rest}" before or behind it'
-        if known and length >= self._at.affix and not self._is_another_name(name, rule):
-            sure = rarity is Rarity.RARE and length >= self._at.affix_refused
-            if sure or (apart and length >= self._at.affix) or length >= self._at.spelling:
-                return Likeness(Kind.AFFIX if sure else Kind.AFFIX_LOOSE, (step,))
+        if rest in _AFFIXES and (apart or len(rest) > 2):
+            if rarity is Rarity.RARE and length >= self._at.affix_refused:
+                return Kind.AFFIX
+            if length >= (self._at.affix if apart else self._at.affix_glued):
+                return Kind.AFFIX_LOOSE
         if rarity is Rarity.RARE and length >= self._at.affix_loose and len(rest) >= 2:
-            return Likeness(Kind.AFFIX_LOOSE, (step,))
+            return Kind.AFFIX_LOOSE
         return None
 
 
@@ -203,41 +216,52 @@ class Number:
     same: bool = False
     added: bool = False
     """The rule has none."""
+    dropped: bool = False
+    """Only the rule has one."""
     near: bool = False
     """The rule's own number is in it, or one digit away."""
 
 
+OWN_NUMBER: Final = 2
+"""Digits from which on a number tells two people of one name apart."""
 SAME_NUMBER: Final = Number((), same=True)
 
 
 def _number(name: Reading, rule: Reading) -> Number:
-    if (name.before, name.after) == (rule.before, rule.after):
+    ours, theirs = name.number, rule.number
+    if ours == theirs or ours.replace("-", "") == theirs.replace("-", ""):
         return SAME_NUMBER
-    if not rule.number:
-        return Number((f"number {name.number} dropped",), added=True)
-    step = f"number {name.number or 'none'} for {rule.number}"
-    return Number((step,), near=_are_near(name.before + name.after, rule.before + rule.after))
+    if not theirs:
+        return Number((f"number {ours} dropped",), added=True)
+    if not ours:
+        return Number((f"number {theirs} missing",), dropped=True)
+    return Number((f"number {ours} for {theirs}",), near=_are_near(ours, theirs))
 
 
 def _are_near(name: str, rule: str) -> bool:
-    if len(rule) < 2 or not name:
-        return False
-    if name == rule or (name.startswith(rule) or name.endswith(rule)):
+    """Whether the rule's own number is still to be seen."""
+    groups = re.split("[-…]", name)
+    if rule in groups and (len(rule) >= OWN_NUMBER or groups[0] == rule):
         return True
-    return len(rule) >= 3 and len(name) >= 3 and distance(rule, name, 1) is not None
+    name, rule = (re.sub("[-…]", "", number) for number in (name, rule))
+    if len(rule) >= OWN_NUMBER and (name.startswith(rule) or name.endswith(rule)):
+        return True
+    return len(rule) > OWN_NUMBER and len(name) > OWN_NUMBER and distance(rule, name, 1) is not None
 
 
 # --- the core -----------------------------------------------------------------------------------
 
 
-def _signs(name: Reading, rule: Reading) -> Signs:
-    steps = [*_digit_steps(name, rule)]
-    hostile = bool(steps)
-    for step, is_hostile in (*_separator_steps(name, rule), *_letter_steps(name, rule)):
-        steps.append(step)
-        hostile = hostile or is_hostile
-    respelled = len(steps) > 0
-    return Signs(tuple(steps), hostile, respelled)
+def _signs(name: Reading, rule: Reading) -> Signs | None:
+    """What makes the name from the rule; None if they only seem alike."""
+    if name.taken and name.tight != rule.tight:  # a digit at the end would have to be a letter *and* vanish
+        return None
+    digits = [*_digit_steps(name, rule)]
+    letters = _letter_step(name, rule, bool(digits))
+    if letters is None:
+        return None
+    found = [*((step, True) for step in digits), *_separator_steps(name, rule), *letters]
+    return Signs(tuple(step for step, _ in found), any(hostile for _, hostile in found), bool(found))
 
 
 def _digit_steps(name: Reading, rule: Reading) -> Iterator[str]:
@@ -254,30 +278,37 @@ def _separator_steps(name: Reading, rule: Reading) -> Iterator[tuple[str, bool]]
     """Separators that stand elsewhere; between all letters they are hostile."""
     if len(name.words) > 2 and all(len(word) == 1 for word in name.words) and name.words != rule.words:
         yield "separators between all letters dropped", True
-    elif name.wrapped and not rule.wrapped:
-        yield "separators around it dropped", False
-    if [len(w) for w in name.words] != [len(w) for w in rule.words] and len(name.words) != len(rule.words):
+    elif len(name.words) != len(rule.words):
         yield "separators dropped", False
+    elif name.text != rule.text and len(name.words) > 1:
+        yield "other separators", False
+    if name.wrapped and not rule.wrapped:
+        yield "separators around it dropped", False
 
 
-def _letter_steps(name: Reading, rule: Reading) -> Iterator[tuple[str, bool]]:
-    """Repeated letters, two letters that look like one, and i for l."""
+def _letter_step(name: Reading, rule: Reading, digits: bool) -> list[tuple[str, bool]] | None:
+    """Repeated letters, two letters that look like one, or i for l; None if it takes too much of that at once."""
     if name.spelled == rule.spelled:
-        return
+        return []
+    if name.tight == rule.tight:
+        return [] if digits else [("i and l are one", False)]
+    if name.skeleton != rule.skeleton:
+        return [("two letters read as one (rn for m, vv for w, cl for d)", True)]
     ours, theirs = _runs(name.spelled), _runs(rule.spelled)
     if [letter for letter, _ in ours] != [letter for letter, _ in theirs]:
-        if name.skeleton == rule.skeleton:
-            yield "i, l and 1 are one", False
-        else:
-            yield "two letters read as one (rn for m, vv for w, cl for d)", True
-        return
+        return [("1 → i, letters repeated", True)] if digits else None
     changed = [(a, n, m) for (a, n), (_, m) in zip(ours, theirs, strict=True) if n != m]
     hostile = len(changed) > 1 or any(n > 2 and n > m for _, n, m in changed)
-    yield f"repeated {' and '.join(letter for letter, _, _ in changed)}", hostile
+    return [(f"repeated {' and '.join(letter for letter, _, _ in changed)}", hostile)]
 
 
 def _runs(text: str) -> list[tuple[str, int]]:
     return [(letter, len(list(same))) for letter, same in groupby(text)]
+
+
+def _differ_at_end(left: str, right: str) -> bool:
+    """Whether one is the other and one more letter, as a surname's initial would be."""
+    return left[:-1] == right or left == right[:-1]
 
 
 def _shared_end(left: str, right: str) -> int:
@@ -287,11 +318,7 @@ def _shared_end(left: str, right: str) -> int:
     return count
 
 
-def _is_affix(rest: str) -> bool:
-    return rest in AFFIXES or rest in _SKELETONS
-
-
-_SKELETONS: Final = frozenset(Reading(word).skeleton for word in AFFIXES)
+_AFFIXES: Final = frozenset(Reading(word).skeleton for word in AFFIXES)
 
 
 def _is_word_of(rest: str, name: Reading) -> bool:

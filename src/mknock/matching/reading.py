@@ -14,9 +14,10 @@ from typing import Final
 SEPARATORS: Final = r"\s._\-=/+~,:;'\"`()\[\]{}<>*#&%^?\\"
 _PARTS: Final = re.compile(
     rf"(?P<in_front>[{SEPARATORS}]*)(?P<before>\d*)[{SEPARATORS}]*(?P<core>.*?)"
-    rf"[{SEPARATORS}]*(?P<after>\d*)(?P<behind>[{SEPARATORS}]*)",
+    rf"(?P<after>(?:[{SEPARATORS}]*\d+)*)(?P<behind>[{SEPARATORS}]*)",
     re.DOTALL,
 )
+_SEPARATING: Final = " \t\n._-=/+~,:;'\"`()[]{}<>*#&%^?\\"
 _SEPARATOR: Final = re.compile(rf"[{SEPARATORS}]+")
 _RUN: Final = re.compile(r"(.)\1+", re.DOTALL)
 
@@ -38,7 +39,9 @@ class Reading:
     before: str = ""
     """The number in front of it, without zeros in front."""
     after: str = ""
-    """The number behind it."""
+    """The number behind it; a dash stands where separators divide it."""
+    taken: bool = False
+    """Whether digits at the ends of the name were read as letters of the core."""
     wrapped: bool = False
     """Whether separators stand around the whole name."""
 
@@ -60,7 +63,12 @@ class Reading:
     @cached_property
     def skeleton(self) -> str:
         """What is compared: i and l as one, and each letter once where it is doubled."""
-        return _RUN.sub(r"\1", self.spelled.translate(ONE_CLASS))
+        return _RUN.sub(r"\1", self.tight)
+
+    @cached_property
+    def tight(self) -> str:
+        """The skeleton, but with all letters as often as they stand there."""
+        return self.spelled.translate(ONE_CLASS)
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
@@ -92,9 +100,14 @@ def reading(text: str) -> Reading:
     parts = _PARTS.fullmatch(text)
     assert parts is not None  # noqa: S101 - every part may be empty
     if not parts["core"]:  # only digits: the number, whatever it was split into
-        return Reading("", after=parts["before"] + parts["after"])
+        return Reading("", after=parts["before"] + _number(parts["after"]))
     wrapped = bool(parts["in_front"] or parts["behind"])
-    return Reading(parts["core"], parts["before"], parts["after"], wrapped)
+    return Reading(parts["core"], parts["before"], _number(parts["after"]), wrapped=wrapped)
+
+
+def _number(text: str) -> str:
+    """Digits, with one dash for whatever divides them."""
+    return _SEPARATOR.sub("-", text.lstrip(_SEPARATING)) if text else ""
 
 
 def readings(text: str) -> list[Reading]:
@@ -108,18 +121,19 @@ def readings(text: str) -> list[Reading]:
     for taken, before in fronts:
         for taken_behind, after in behinds:
             if taken or taken_behind:
-                found.append(Reading(taken + plain.text + taken_behind, before, after, plain.wrapped))
+                found.append(Reading(taken + plain.text + taken_behind, before, after, taken=True, wrapped=plain.wrapped))
     return found
 
 
 def _touches(text: str, plain: Reading, *, front: bool) -> bool:
     """Whether the number follows the core without a separator."""
-    return (plain.before + plain.text if front else plain.text + plain.after) in text
+    return (plain.before + plain.text if front else plain.text + plain.after.partition("-")[0]) in text
 
 
 def _folds(number: str, *, front: bool) -> list[tuple[str, str]]:
     """The digits that the core may take, and the rest of the number."""
     found = [("", number)]
-    for count in range(1, min(len(number), MOST_FOLDED) + 1):
-        found.append((number[-count:], number[:-count]) if front else (number[:count], number[count:]))
+    first = number.partition("-")[0]
+    for count in range(1, min(len(first), MOST_FOLDED) + 1):
+        found.append((number[-count:], number[:-count]) if front else (number[:count], number[count:].lstrip("-")))
     return found

@@ -1,0 +1,170 @@
+"""How good the look-alike engine is, and what a look costs.
+
+``quality`` prints recall and false alarms on a seed that nothing was tuned on, beside a plain rapidfuzz rule and
+beside globs. ``cost`` prints microseconds, growth and memory.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import gc
+import random
+import re
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median
+from typing import Final
+
+from bench.corpus import INNOCENTS, KINDS, NEW_KINDS, OLD_KINDS, Corpus, corpus
+from mknock.domain.rules import Rule, RuleKind
+from mknock.matching import Engine, Guard, Thresholds, Verdict
+from mknock.matching.guard import shipped
+
+TUNED_ON: Final = 2
+REPORTED_ON: Final = 71
+SLICES: Final = 10
+NOW: Final = 0.0
+
+Judge = Callable[[str], Verdict]
+Listed = Callable[[list[str]], Judge]
+"""From a block-list to what it says about an ID."""
+
+
+# --- who judges ---------------------------------------------------------------------------------
+
+
+def independent_guard() -> Guard:
+    """The shipped guard without the list that shares its source with the corpus."""
+    return Guard(shipped("names", "words"))
+
+
+def knock(guard: Guard, thresholds: Thresholds | None = None) -> Listed:
+    def listed(ids: list[str]) -> Judge:
+        engine = Engine(map(rule, ids), guard=guard, thresholds=thresholds)
+        return lambda user: engine.look(user, now=NOW).verdict
+
+    return listed
+
+
+def plain_rapidfuzz(ids: list[str]) -> Judge:
+    """Refuse what is 85 % alike, the usual recipe."""
+    from rapidfuzz import fuzz, process
+
+    names = [_name(user) for user in ids]
+
+    def judge(user: str) -> Verdict:
+        found = process.extractOne(_name(user), names, scorer=fuzz.ratio, score_cutoff=85)
+        return Verdict.REFUSE if found else Verdict.ADMIT
+
+    return judge
+
+
+def globs(ids: list[str]) -> Judge:
+    """Refuse ``@*name*:*``, as moderators of other bots write it after the second evasion."""
+    pattern = re.compile("|".join(fnmatch.translate(f"*{_name(user)}*") for user in ids))
+    return lambda user: Verdict.REFUSE if pattern.match(_name(user)) else Verdict.ADMIT
+
+
+def rule(user: str) -> Rule:
+    return Rule(RuleKind.USER, user, user.lower(), "", "bench", "bench", 0.0)
+
+
+def _name(user: str) -> str:
+    return user[1:].partition(":")[0].lower()
+
+
+# --- quality ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Share:
+    """Per cent refused, and refused or held."""
+
+    refused: float
+    stopped: float
+
+    @property
+    def held(self) -> float:
+        return self.stopped - self.refused
+
+    def __str__(self) -> str:
+        return f"{self.refused:6.2f} / {self.stopped:6.2f}"
+
+
+def share(verdicts: Iterable[Verdict]) -> Share:
+    found = list(verdicts)
+    refused, held = (100 * found.count(v) / max(len(found), 1) for v in (Verdict.REFUSE, Verdict.HOLD))
+    return Share(refused, refused + held)
+
+
+def mean_share(shares: Iterable[Share]) -> Share:
+    found = list(shares)
+    return Share(mean(s.refused for s in found), mean(s.stopped for s in found))
+
+
+def recall(listed: Listed, people: Corpus) -> dict[str, Share]:
+    """Of each kind: each evasion against the one rule it evades."""
+    judges = {user: listed([user]) for user in dict.fromkeys(rule for rule, _ in people.evasions["identical"])}
+    return {
+        kind: share(judges[user](evasion) for user, evasion in pairs) for kind, pairs in people.evasions.items()
+    }
+
+
+def false_alarms(listed: Listed, people: Corpus, count: int, slices: int = SLICES) -> dict[str, Share]:
+    """Of each stratum of innocents: the mean over slices of the block-list."""
+    found: dict[str, list[Share]] = {}
+    for start in range(0, min(slices * count, len(people.rules)), count):
+        judge = listed(people.rules[start : start + count])
+        for stratum, ids in people.innocents.items():
+            found.setdefault(stratum, []).append(share(map(judge, ids)))
+    return {stratum: mean_share(shares) for stratum, shares in found.items()}
+
+
+def overall(alarms: dict[str, Share]) -> Share:
+    """The strata of the old mix weighed by their sizes."""
+    total = sum(INNOCENTS.values())
+    return Share(
+        sum(alarms[s].refused * n for s, n in INNOCENTS.items()) / total,
+        sum(alarms[s].stopped * n for s, n in INNOCENTS.items()) / total,
+    )
+
+
+async def quality(_: Path) -> dict[str, object]:
+    """Print the figures of the engine, with the guard that knows nothing of the corpus."""
+    people, mixed = corpus(REPORTED_ON), corpus(REPORTED_ON, mixed=True)
+    engine = knock(independent_guard())
+    figures: dict[str, object] = {"western": report(engine, people)}
+    print("\na third of the block-list has non-Western names:")
+    figures["mixed"] = report(engine, mixed, kinds=False)
+    for name, other in (("rapidfuzz", plain_rapidfuzz), ("globs", globs)):
+        print(f"\n{name}, for comparison:")
+        figures[name] = report(other, people, kinds=False, counts=(100, 1000))
+    return figures
+
+
+def report(
+    listed: Listed, people: Corpus, *, kinds: bool = True, counts: Iterable[int] = (100, 1000, 10_000)
+) -> dict[str, object]:
+    shares = recall(listed, people)
+    if kinds:
+        for kind in KINDS:
+            print(f"  {kind:20} {shares[kind]}   of {len(people.evasions[kind])}")
+    old = mean_share(shares[k] for k in OLD_KINDS)
+    every = mean_share(shares[k] for k in (*OLD_KINDS, *NEW_KINDS))
+    print(f"recall, refused / or held: {old} (32 kinds), {every} (with the harder {len(NEW_KINDS)})")
+    figures: dict[str, object] = {"recall": [old.refused, old.stopped], "recall_hard": [every.refused, every.stopped]}
+    for count in counts:
+        alarms = false_alarms(listed, people, count)
+        total = overall(alarms)
+        print(f"innocents at {count:6,} rules: refused {total.refused:.3f} %, held {total.held:.3f} %")
+        for stratum, found in alarms.items():
+            print(f"    {stratum:20} refused {found.refused:.3f} %, held {found.held:.3f} %")
+        figures[f"false_{count}"] = [total.refused, total.held]
+    for pair, ids in people.pairs.items():
+        found = share(listed([a])(b) for a, b in ids)
+        print(f"  pair, {pair:18} refused {found.refused:.1f} %, held {found.held:.1f} %")
+    return figures
