@@ -33,7 +33,7 @@ UNSEEN_AFFIXES: Final = "lord sir3 pls squad czar king88 gang mafia mania land d
 LEET: Final = {"a": "4", "e": "3", "i": "1", "o": "0", "s": "5", "t": "7"}
 LEET_ALL: Final = LEET | {"b": "8", "g": "9", "l": "1", "z": "2"}
 CYRILLIC: Final = dict(zip("aceopxyisjhkmtbn", "асеорхуіѕјһкмтвп", strict=True))
-GREEK: Final = dict(zip("aeikmnoptuvxy", "αεικμηορτυνχγ", strict=True))
+GREEK: Final = dict(zip("aeiknoptuvxy", "αεικηορτυνχγ", strict=True))
 ZERO_WIDTH: Final = "\u200b\u200c\u200d\u2060\ufeff"
 MARKS: Final = "\u0301\u0308\u0323\u0327"
 NEIGHBOURS: Final = dict(

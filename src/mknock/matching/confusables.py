@@ -78,6 +78,9 @@ def _shown(character: str) -> str:
     """What one character looks like: ASCII where there is a likeness, else its own bare small form."""
     if character.isascii():
         return character.lower() if character.isprintable() else ""
+    plain = unicodedata.normalize("NFKC", character).casefold()
+    if plain.isascii() and plain.isprintable():
+        return plain
     return _known().get(character) or _derived(character)
 
 

@@ -81,9 +81,8 @@ class Engine:
         self._rules.append(rule)
         self._count += 1
         if rule.kind is RuleKind.USER and rule.look_alikes and not rule.allow:
-            for key in _read(_localpart(rule.entity)).keys:
-                if key:
-                    self._join(self._names.add(key), number)
+            for key in _keys(rule):
+                self._join(self._names.add(key), number)
 
     def remove(self, rule: Rule) -> bool:
         """Take out what ``rule``'s source has for its entity; return whether there was something."""
@@ -120,7 +119,7 @@ class Engine:
     def _part(self, rule: Rule, number: int) -> None:
         if rule.kind is not RuleKind.USER:
             return
-        for key in _read(_localpart(rule.entity)).keys:
+        for key in _keys(rule):
             skeleton = self._names.numbers.get(key)
             there = self._alike.get(skeleton) if skeleton is not None else None
             if isinstance(there, list) and number in there:
@@ -197,6 +196,9 @@ class Engine:
                     yield found, _Judging(self._judge, way, shown, edits)
         for found, rest in self._longer(ways[0].skeleton):
             yield found, _Judging(self._judge, ways[0], shown, rest=rest)
+        if ways[0].whole != ways[0].tight:
+            for found, rest in self._longer(ways[0].whole):
+                yield found, _Judging(self._judge, ways[0], shown, rest=rest, numbered=True)
 
     def _longer(self, skeleton: str) -> Iterator[tuple[int, str]]:
         """Skeletons at either end of the name's, and what is left of it."""
@@ -256,22 +258,30 @@ class Engine:
 class _Judging:
     """What is left to do once a rule of the skeleton is at hand."""
 
-    __slots__ = ("_edits", "_judge", "_rest", "_shown", "_way")
+    __slots__ = ("_edits", "_judge", "_numbered", "_rest", "_shown", "_way")
 
-    def __init__(self, judge: Judge, way: Reading, shown: Seen, edits: int = 0, rest: str = "") -> None:
+    def __init__(self, judge: Judge, way: Reading, shown: Seen, edits: int = 0, rest: str = "", numbered: bool = False) -> None:
         self._judge, self._way, self._shown = judge, way, shown
-        self._edits, self._rest = edits, rest
+        self._edits, self._rest, self._numbered = edits, rest, numbered
 
     def __call__(self, rule: Rule) -> Likeness | None:
         name, disguised = _read(_localpart(rule.entity)), self._shown.disguised
         if self._edits:
             return self._judge.close(self._way, name, self._edits, disguised)
         if self._rest:
-            return self._judge.longer(self._way, name, self._rest, disguised)
+            return self._judge.longer(self._way, name, self._rest, self._numbered)
         return self._judge.same(self._way, name, disguised)
 
 
 _ACROSS: Final = frozenset({Kind.SKELETON, Kind.SKELETON_COMMON, Kind.NUMBER, Kind.NUMBER_COMMON})
+
+
+def _keys(rule: Rule) -> list[str]:
+    """What a rule's name is found by: its skeletons, and the whole of it if it has a number."""
+    name = _read(_localpart(rule.entity))
+    if not name.text:
+        return []
+    return [*name.keys, name.whole] if name.number else list(name.keys)
 
 
 def _localpart(entity: str) -> str:

@@ -18,7 +18,9 @@ from mknock.matching.finding import Kind
 from mknock.matching.guard import Guard, Rarity
 from mknock.matching.reading import AS_LETTERS, Reading
 
-_REPEATED: Final = re.compile(r"(.)\1\1", re.DOTALL)
+_DASH: Final = re.compile("[-…]")
+_YEAR: Final = re.compile(r"(?:19|20)\d\d")
+_DIGITS: Final = "0123456789"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,10 @@ class Thresholds:
     """One slip in a rare name of so many letters refuses."""
     edit_of_common: int = 5
     """One slip in a common name of so many letters holds."""
-    edit_with_number: int = 4
+    edit_and_number: int = 8
+    """A slip and another number: holds a rare name of so many letters."""
+    other_initial: int = 9
+    """A slip in the first letter: holds or refuses a rare name of so many letters."""
     spelling: int = 5
     """A doubled letter, another separator: refuses a rare name of so many letters."""
     number: int = 5
@@ -85,7 +90,9 @@ class Judge:
         hostile = disguised or signs.hostile
         rarity = self._guard.rarity(rule, as_spelled=True)
         if not disguised and self._is_another_name(name, rule):
-            kind = self._another_name(rule, number, rarity)
+            kind = Kind.SKELETON_COMMON if number.same and len(rule.number) >= OWN_NUMBER else None
+        elif name.taken and not number.same and self._guard.is_common(name.letters.strip(_DIGITS)):
+            kind = None
         elif number.same:
             kind = self._same_number(rule, signs, hostile, rarity)
         else:
@@ -95,11 +102,6 @@ class Judge:
     def _is_another_name(self, name: Reading, rule: Reading) -> bool:
         """Whether the name is a common one in its own right, and not the rule's."""
         return name.letters != rule.letters and self._guard.rarity(name) is Rarity.COMMON
-
-    def _another_name(self, rule: Reading, number: Number, rarity: Rarity) -> Kind | None:
-        if not number.same or (rarity is Rarity.COMMON and len(rule.number) < OWN_NUMBER):
-            return None
-        return Kind.SKELETON_COMMON
 
     def _same_number(self, rule: Reading, signs: Signs, hostile: bool, rarity: Rarity) -> Kind:
         if hostile or not signs.respelled or len(rule.number) >= OWN_NUMBER:
@@ -112,72 +114,66 @@ class Judge:
         length = len(rule.spelled)
         if number.dropped:
             return Kind.NUMBER_COMMON if rarity is Rarity.RARE and length >= self._at.number_dropped else None
-        if number.near or (rarity is Rarity.RARE and length >= self._at.number):
+        if number.extended or (rarity is Rarity.RARE and length >= self._at.number):
             return Kind.NUMBER
         if length < self._at.number_common:
             return None
         if hostile:
             return Kind.NUMBER
-        return Kind.NUMBER_COMMON if number.added or rarity is not Rarity.COMMON else None
+        if number.added or number.near or rarity is not Rarity.COMMON:
+            return Kind.NUMBER_COMMON
+        return None
 
     # --- a slip of the keyboard -------------------------------------------------------------------
 
     def close(self, name: Reading, rule: Reading, edits: int, disguised: bool) -> Likeness | None:
         """Judge two readings whose skeletons lie ``edits`` apart."""
-        if self._guard.rarity(name) is Rarity.COMMON or name.skeleton[:1] != rule.skeleton[:1]:
-            return None
-        if distance(name.tight, rule.tight, edits) is None or self._is_another_person(name, rule):
-            return None
         number = _number(name, rule)
-        kind = self._closeness(name, rule, edits, number, disguised or name.digits_inside)
-        if kind is None:
+        own_number = number.same and len(rule.number) >= OWN_NUMBER
+        if number.dropped or distance(name.tight, rule.tight, edits) is None:
             return None
-        if kind is Kind.DISTANCE and _differ_at_end(name.tight, rule.tight):
-            kind = Kind.DISTANCE_LOOSE
-        steps = (how(rule.tight, name.tight), *number.steps)
-        return Likeness(kind, steps, edits)
+        if not own_number and (self._guard.rarity(name) is Rarity.COMMON or self._is_another_person(name, rule)):
+            return None
+        kind = self._closeness(name, rule, edits, number, own_number)
+        return Likeness(kind, (how(rule.tight, name.tight), *number.steps), edits) if kind else None
 
     def _closeness(
-        self, name: Reading, rule: Reading, edits: int, number: Number, hostile: bool
+        self, name: Reading, rule: Reading, edits: int, number: Number, own_number: bool
     ) -> Kind | None:
         rarity, length = self._guard.rarity(rule, as_spelled=True), len(rule.spelled)
-        own_number = number.same and len(rule.number) >= OWN_NUMBER
-        if rarity is Rarity.RARE and edits == 1 and length >= self._at.one_edit_refused:
-            return Kind.DISTANCE if number.same or number.near else Kind.DISTANCE_LOOSE
-        if own_number and length >= self._at.edit_with_number:
+        if own_number:
             return Kind.DISTANCE_LOOSE
-        if not number.same and length < self._at.two_edits:
+        if name.skeleton[0] != rule.skeleton[0] and (
+            rarity is not Rarity.RARE or length < self._at.other_initial or len(rule.words[0]) < 3
+        ):
             return None
-        if rarity is Rarity.COMMON and edits == 1 and length < self._at.edit_of_common:
+        if rarity is Rarity.RARE and edits == 1 and length >= self._at.one_edit_refused and number.same:
+            return Kind.DISTANCE_LOOSE if _is_unsure(name.tight, rule.tight) else Kind.DISTANCE
+        if not number.same and (rarity is not Rarity.RARE or length < self._at.edit_and_number):
+            return None
+        if rarity is Rarity.COMMON and (edits > 1 or length < self._at.edit_of_common):
             return None
         return Kind.DISTANCE_LOOSE
 
     def _is_another_person(self, name: Reading, rule: Reading) -> bool:
-        """Whether the words differ only by one common word, or one initial, for another."""
+        """Whether they share their last word, and the others are two common words, or two initials."""
         if len(name.words) != len(rule.words):
             longer, shorter = sorted((name.words, rule.words), key=len, reverse=True)
-            if longer[:-1] == shorter or longer[1:] == shorter:
-                return True
-        if len(name.words) != len(rule.words) or len(rule.words) < 2:
-            return self._has_another_word(name.letters, rule.letters)
+            return longer[:-1] == shorter or longer[1:] == shorter
+        if len(rule.words) < 2:
+            return self._has_another_front(name.letters, rule.letters)
         pairs = [(n, r) for n, r in zip(name.words, rule.words, strict=True) if n != r]
-        return all(self._are_two_words(n, r) for n, r in pairs)
+        return all(self._are_two_words(n, r) for n, r in pairs) and name.words[0] != rule.words[0]
 
     def _are_two_words(self, left: str, right: str) -> bool:
         if len(left) == 1 or len(right) == 1:
             return True
         return self._guard.is_common(left) and self._guard.is_common(right)
 
-    def _has_another_word(self, name: str, rule: str) -> bool:
-        """Whether two names glued together share one half, and the other halves are both common words."""
-        shared = _shared_end(name, rule)
-        for end in range(shared, 2, -1):
-            rest_name, rest_rule = name[: len(name) - end], rule[: len(rule) - end]
-            if self._are_two_long(rest_name, rest_rule) and self._guard.is_common(rule[len(rule) - end :]):
-                return True
-        shared = _shared_end(name[::-1], rule[::-1])
-        for start in range(shared, 2, -1):
-            if self._are_two_long(name[start:], rule[start:]) and self._guard.is_common(rule[:start]):
+    def _has_another_front(self, name: str, rule: str) -> bool:
+        """Whether two names glued together share their end, and before it stand two common words."""
+        for end in range(_shared_end(name, rule), 2, -1):
+            if self._are_two_long(name[:-end], rule[:-end]):
                 return True
         return False
 
@@ -186,22 +182,26 @@ class Judge:
 
     # --- something before or behind ---------------------------------------------------------------
 
-    def longer(self, name: Reading, rule: Reading, rest: str, disguised: bool) -> Likeness | None:
-        """Judge a name that holds the rule's skeleton at one end, with ``rest`` at the other."""
-        if self._is_another_name(name, rule):
+    def longer(self, name: Reading, rule: Reading, rest: str, numbered: bool) -> Likeness | None:
+        """Judge a name that holds the rule's at one end, with ``rest`` at the other.
+
+        ``numbered`` says that it holds the rule's number too.
+        """
+        if rest.isdigit() or self._is_another_name(name, rule):
             return None
-        kind = self._affixed(rule, rest, _is_word_of(rest, name))
+        kind = self._affixed(name, rule, rest, numbered and len(rule.number) >= OWN_NUMBER)
         return Likeness(kind, (f'"{rest}" before or behind it',)) if kind else None
 
-    def _affixed(self, rule: Reading, rest: str, apart: bool) -> Kind | None:
-        rarity, length = self._guard.rarity(rule, as_spelled=True), len(rule.spelled)
-        if rest in _AFFIXES and (apart or len(rest) > 2):
-            if rarity is Rarity.RARE and length >= self._at.affix_refused:
+    def _affixed(self, name: Reading, rule: Reading, rest: str, numbered: bool) -> Kind | None:
+        length, apart = len(rule.spelled), _is_word_of(rest, name)
+        rare = self._guard.rarity(rule, as_spelled=True) is Rarity.RARE or numbered
+        if rest in _AFFIXES and (apart or numbered or len(rest) > 2):
+            if rare and length >= self._at.affix_refused:
                 return Kind.AFFIX
-            if length >= (self._at.affix if apart else self._at.affix_glued):
+            if length >= (self._at.affix if apart or numbered else self._at.affix_glued):
                 return Kind.AFFIX_LOOSE
-        if rarity is Rarity.RARE and length >= self._at.affix_loose and len(rest) >= 2:
-            return Kind.AFFIX_LOOSE
+        if rare and len(rest) >= 2 and length + numbered * len(rule.number) >= self._at.affix_loose:
+            return None if apart and self._guard.is_common(rest) and not numbered else Kind.AFFIX_LOOSE
         return None
 
 
@@ -218,8 +218,10 @@ class Number:
     """The rule has none."""
     dropped: bool = False
     """Only the rule has one."""
+    extended: bool = False
+    """The rule's own number is in it."""
     near: bool = False
-    """The rule's own number is in it, or one digit away."""
+    """The rule's own number is one digit away."""
 
 
 OWN_NUMBER: Final = 2
@@ -235,18 +237,24 @@ def _number(name: Reading, rule: Reading) -> Number:
         return Number((f"number {ours} dropped",), added=True)
     if not ours:
         return Number((f"number {theirs} missing",), dropped=True)
-    return Number((f"number {ours} for {theirs}",), near=_are_near(ours, theirs))
+    steps = (f"number {ours} for {theirs}",)
+    return Number(steps, extended=_is_extended(ours, theirs), near=_are_near(ours, theirs))
+
+
+def _is_extended(name: str, rule: str) -> bool:
+    """Whether the rule's own number is still to be seen."""
+    groups = _DASH.split(name)
+    if rule in groups and (len(rule) >= OWN_NUMBER or groups[0] == rule):
+        return True
+    name, rule = _DASH.sub("", name), _DASH.sub("", rule)
+    return len(rule) >= OWN_NUMBER and (name.startswith(rule) or name.endswith(rule))
 
 
 def _are_near(name: str, rule: str) -> bool:
-    """Whether the rule's own number is still to be seen."""
-    groups = re.split("[-…]", name)
-    if rule in groups and (len(rule) >= OWN_NUMBER or groups[0] == rule):
-        return True
-    name, rule = (re.sub("[-…]", "", number) for number in (name, rule))
-    if len(rule) >= OWN_NUMBER and (name.startswith(rule) or name.endswith(rule)):
-        return True
-    return len(rule) > OWN_NUMBER and len(name) > OWN_NUMBER and distance(rule, name, 1) is not None
+    """Whether they are long and one digit apart, and not just two years."""
+    if len(rule) <= OWN_NUMBER or len(name) <= OWN_NUMBER or (_YEAR.fullmatch(name) and _YEAR.fullmatch(rule)):
+        return False
+    return distance(rule, name, 1) is not None
 
 
 # --- the core -----------------------------------------------------------------------------------
@@ -306,9 +314,9 @@ def _runs(text: str) -> list[tuple[str, int]]:
     return [(letter, len(list(same))) for letter, same in groupby(text)]
 
 
-def _differ_at_end(left: str, right: str) -> bool:
-    """Whether one is the other and one more letter, as a surname's initial would be."""
-    return left[:-1] == right or left == right[:-1]
+def _is_unsure(left: str, right: str) -> bool:
+    """Whether one is the other and one more letter, as a surname's initial would be, or begins otherwise."""
+    return left[:-1] == right or left == right[:-1] or left[0] != right[0]
 
 
 def _shared_end(left: str, right: str) -> int:

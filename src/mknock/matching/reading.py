@@ -24,8 +24,9 @@ _RUN: Final = re.compile(r"(.)\1+", re.DOTALL)
 AS_LETTERS: Final = str.maketrans("0123456789@$!|€", "olzeasgtbgasiie")
 """Digits and signs that are written for letters; ``1`` is l or i, which are one class in the skeleton."""
 ONE_CLASS: Final = str.maketrans("i", "l")
-MOST_FOLDED: Final = 4
+MOST_FOLDED: Final = 6
 """Digits at either end of the name that may belong to the core."""
+MOST_WAYS: Final = 16
 PAIRS: Final = (("rn", "m"), ("vv", "w"), ("cl", "d"))
 """Two letters that look like one in small print."""
 
@@ -79,6 +80,11 @@ class Reading:
     def digits_inside(self) -> bool:
         return self.letters != self.spelled
 
+    @cached_property
+    def whole(self) -> str:
+        """The name without separators, its numbers as they are: ``martin82`` of ``martin.82``."""
+        return (self.before + self.letters + self.after.replace("-", "")).translate(ONE_CLASS)
+
     @property
     def number(self) -> str:
         return f"{self.before}…{self.after}" if self.before else self.after
@@ -111,29 +117,37 @@ def _number(text: str) -> str:
 
 
 def readings(text: str) -> list[Reading]:
-    """Every way to take a name apart: digits at its ends may be letters too (``mari0123``, ``4lex``)."""
+    """Every way to take a name apart: digits at its ends may be letters too (``mari0123``, ``4lex``, ``4.smith``)."""
     plain = reading(text)
-    found = [plain]
-    if not plain.text:
-        return found
-    fronts = _folds(plain.before, front=True) if _touches(text, plain, front=True) else [("", plain.before)]
-    behinds = _folds(plain.after, front=False) if _touches(text, plain, front=False) else [("", plain.after)]
-    for taken, before in fronts:
-        for taken_behind, after in behinds:
-            if taken or taken_behind:
-                found.append(Reading(taken + plain.text + taken_behind, before, after, taken=True, wrapped=plain.wrapped))
-    return found
+    if not plain.text or not (plain.before or plain.after):
+        return [plain]
+    glued = _is_glued(text, plain)
+    fronts = [("", plain.before), *_folds_before(plain.before, glued[0])]
+    behinds = [("", plain.after), *_folds_behind(plain.after, glued[1])]
+    ways = [(front, behind) for front in fronts for behind in behinds][1:MOST_WAYS]
+    return [
+        plain,
+        *(
+            Reading(taken + plain.text + taken_behind, before, after, taken=True, wrapped=plain.wrapped)
+            for (taken, before), (taken_behind, after) in ways
+        ),
+    ]
 
 
-def _touches(text: str, plain: Reading, *, front: bool) -> bool:
-    """Whether the number follows the core without a separator."""
-    return (plain.before + plain.text if front else plain.text + plain.after.partition("-")[0]) in text
+def _is_glued(text: str, plain: Reading) -> tuple[bool, bool]:
+    """Whether the numbers before and behind stand right at the core."""
+    return plain.before + plain.text in text, plain.text + plain.after.partition("-")[0] in text
 
 
-def _folds(number: str, *, front: bool) -> list[tuple[str, str]]:
-    """The digits that the core may take, and the rest of the number."""
-    found = [("", number)]
-    first = number.partition("-")[0]
-    for count in range(1, min(len(first), MOST_FOLDED) + 1):
-        found.append((number[-count:], number[:-count]) if front else (number[:count], number[count:].lstrip("-")))
-    return found
+def _folds_before(number: str, glued: bool) -> list[tuple[str, str]]:
+    """The digits that the core may take from the number before it, and what is left of that."""
+    if not glued:  # an initial, as in 4.smith
+        return [(number + ".", "")] if len(number) == 1 else []
+    return [(number[-n:], number[:-n]) for n in range(1, min(len(number), MOST_FOLDED) + 1)]
+
+
+def _folds_behind(number: str, glued: bool) -> list[tuple[str, str]]:
+    first, _, rest = number.partition("-")
+    if not glued:  # a surname that is all digits, as in p1n4.14883
+        return [("." + first, rest)] if first else []
+    return [(first[:n], number[n:].lstrip("-")) for n in range(1, min(len(first), MOST_FOLDED) + 1)]
