@@ -198,7 +198,8 @@ class Engine:
             yield found, _Judging(self._judge, ways[0], shown, rest=rest)
         if ways[0].whole != ways[0].tight:
             for found, rest in self._longer(ways[0].whole):
-                yield found, _Judging(self._judge, ways[0], shown, rest=rest, numbered=True)
+                if not self._names.skeletons[found].isalpha():
+                    yield found, _Judging(self._judge, ways[0], shown, rest=rest, numbered=True)
 
     def _longer(self, skeleton: str) -> Iterator[tuple[int, str]]:
         """Skeletons at either end of the name's, and what is left of it."""

@@ -28,7 +28,10 @@ class Thresholds:
     """From how many letters of the rule's skeleton on each likeness counts. What moves what: docs, look-alikes."""
 
     one_edit: int = 5
-    two_edits: int = 8
+    two_edits: int = 6
+    """Two pairs of letters swapped."""
+    two_edits_apart: int = 8
+    """Any two slips in a rare name."""
     one_edit_refused: int = 7
     """One slip in a rare name of so many letters refuses."""
     edit_of_common: int = 5
@@ -41,7 +44,9 @@ class Thresholds:
     """A doubled letter, another separator: refuses a rare name of so many letters."""
     number: int = 5
     """Another number: refuses a rare name of so many letters."""
-    number_dropped: int = 7
+    number_half: int = 8
+    """The same for a name with an initial."""
+    number_dropped: int = 9
     """The rule's number left away: holds a rare name of so many letters."""
     number_common: int = 4
     """A number added to a common name of so many letters holds."""
@@ -94,7 +99,7 @@ class Judge:
         elif name.taken and not number.same and self._guard.is_common(name.letters.strip(_DIGITS)):
             kind = None
         elif number.same:
-            kind = self._same_number(rule, signs, hostile, rarity)
+            kind = self._same_number(name, rule, signs, hostile, rarity)
         else:
             kind = self._other_number(rule, number, hostile, rarity)
         return Likeness(kind, (*signs.steps, *number.steps)) if kind else None
@@ -103,10 +108,16 @@ class Judge:
         """Whether the name is a common one in its own right, and not the rule's."""
         return name.letters != rule.letters and self._guard.rarity(name) is Rarity.COMMON
 
-    def _same_number(self, rule: Reading, signs: Signs, hostile: bool, rarity: Rarity) -> Kind:
+    def _is_cut(self, name: Reading, rule: Reading) -> bool:
+        """Whether separators cut a word where no words are: ``mar.io``."""
+        if name.spelled != rule.spelled or len(rule.words) > 1 or min(map(len, name.words)) < 2:
+            return False
+        return len(name.words) > 1 and not all(map(self._guard.is_common, name.words))
+
+    def _same_number(self, name: Reading, rule: Reading, signs: Signs, hostile: bool, rarity: Rarity) -> Kind:
         if hostile or not signs.respelled or len(rule.number) >= OWN_NUMBER:
             return Kind.SKELETON
-        if rarity is Rarity.RARE and len(rule.spelled) >= self._at.spelling:
+        if len(rule.spelled) >= self._at.spelling and (rarity is Rarity.RARE or self._is_cut(name, rule)):
             return Kind.SKELETON
         return Kind.SKELETON_COMMON
 
@@ -114,7 +125,7 @@ class Judge:
         length = len(rule.spelled)
         if number.dropped:
             return Kind.NUMBER_COMMON if rarity is Rarity.RARE and length >= self._at.number_dropped else None
-        if number.extended or (rarity is Rarity.RARE and length >= self._at.number):
+        if number.extended or length >= (self._at.number, self._at.number_half, 999)[Rarity.RARE - rarity]:
             return Kind.NUMBER
         if length < self._at.number_common:
             return None
@@ -142,18 +153,27 @@ class Judge:
     ) -> Kind | None:
         rarity, length = self._guard.rarity(rule, as_spelled=True), len(rule.spelled)
         if own_number:
-            return Kind.DISTANCE_LOOSE
-        if name.skeleton[0] != rule.skeleton[0] and (
-            rarity is not Rarity.RARE or length < self._at.other_initial or len(rule.words[0]) < 3
-        ):
+            sure = edits == 1 and length >= self._at.number and self._guard.rarity(name) is not Rarity.COMMON
+            return Kind.DISTANCE if sure else Kind.DISTANCE_LOOSE
+        swapped = sorted(name.tight) == sorted(rule.tight)
+        if not swapped and not self._may_differ(name, rule, edits, rarity):
             return None
         if rarity is Rarity.RARE and edits == 1 and length >= self._at.one_edit_refused and number.same:
             return Kind.DISTANCE_LOOSE if _is_unsure(name.tight, rule.tight) else Kind.DISTANCE
         if not number.same and (rarity is not Rarity.RARE or length < self._at.edit_and_number):
             return None
-        if rarity is Rarity.COMMON and (edits > 1 or length < self._at.edit_of_common):
-            return None
         return Kind.DISTANCE_LOOSE
+
+    def _may_differ(self, name: Reading, rule: Reading, edits: int, rarity: Rarity) -> bool:
+        """Whether a name that was not just swapped around may still be meant."""
+        length = len(rule.spelled)
+        if name.skeleton[0] != rule.skeleton[0] and (
+            rarity is not Rarity.RARE or length < self._at.other_initial or len(rule.words[0]) < 3
+        ):
+            return False
+        if edits > 1:
+            return rarity is Rarity.RARE and length >= self._at.two_edits_apart
+        return rarity is not Rarity.COMMON or length >= self._at.edit_of_common
 
     def _is_another_person(self, name: Reading, rule: Reading) -> bool:
         """Whether they share their last word, and the others are two common words, or two initials."""
@@ -161,7 +181,7 @@ class Judge:
             longer, shorter = sorted((name.words, rule.words), key=len, reverse=True)
             return longer[:-1] == shorter or longer[1:] == shorter
         if len(rule.words) < 2:
-            return self._has_another_front(name.letters, rule.letters)
+            return not self._guard.is_common(rule.letters) and self._has_another_front(name.letters, rule.letters)
         pairs = [(n, r) for n, r in zip(name.words, rule.words, strict=True) if n != r]
         return all(self._are_two_words(n, r) for n, r in pairs) and name.words[0] != rule.words[0]
 
@@ -171,14 +191,15 @@ class Judge:
         return self._guard.is_common(left) and self._guard.is_common(right)
 
     def _has_another_front(self, name: str, rule: str) -> bool:
-        """Whether two names glued together share their end, and before it stand two common words."""
-        for end in range(_shared_end(name, rule), 2, -1):
-            if self._are_two_long(name[:-end], rule[:-end]):
-                return True
-        return False
+        """Whether two names glued together end alike, and the longest words that they begin with differ."""
+        ours, theirs = self._front(name), self._front(rule)
+        return ours != theirs and "" not in (ours, theirs) and name[len(ours) :] == rule[len(theirs) :]
 
-    def _are_two_long(self, left: str, right: str) -> bool:
-        return min(len(left), len(right)) >= 3 and self._guard.is_common(left) and self._guard.is_common(right)
+    def _front(self, name: str) -> str:
+        for end in range(len(name) - 1, 2, -1):
+            if self._guard.is_common(name[:end]):
+                return name[:end]
+        return ""
 
     # --- something before or behind ---------------------------------------------------------------
 
@@ -194,9 +215,10 @@ class Judge:
 
     def _affixed(self, name: Reading, rule: Reading, rest: str, numbered: bool) -> Kind | None:
         length, apart = len(rule.spelled), _is_word_of(rest, name)
-        rare = self._guard.rarity(rule, as_spelled=True) is Rarity.RARE or numbered
+        rarity = self._guard.rarity(rule, as_spelled=True)
+        rare = rarity is Rarity.RARE or numbered
         if rest in _AFFIXES and (apart or numbered or len(rest) > 2):
-            if rare and length >= self._at.affix_refused:
+            if (numbered or rarity is not Rarity.COMMON) and length >= self._at.affix_refused:
                 return Kind.AFFIX
             if length >= (self._at.affix if apart or numbered else self._at.affix_glued):
                 return Kind.AFFIX_LOOSE
