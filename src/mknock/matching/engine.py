@@ -12,7 +12,7 @@ from mknock.matching.confusables import Seen, seen
 from mknock.matching.finding import ADMITTED, Action, Finding, Kind, Match, Stance, Verdict, finding
 from mknock.matching.guard import Guard, Rarity, default_guard
 from mknock.matching.index import Neighbours, entries
-from mknock.matching.judge import Judge, Likeness, Thresholds
+from mknock.matching.judge import OWN_NUMBER, Judge, Likeness, Thresholds
 from mknock.matching.reading import Reading, reading, readings
 from mknock.matching.register import KINDS, Register, without_port
 
@@ -194,6 +194,9 @@ class Engine:
             if place == 0 or (not way.number and len(way.letters) - len(ways[0].letters) == 1):
                 for found, edits in self._names.near(way.skeleton):
                     yield found, _Judging(self._judge, way, shown, edits)
+        if len(ways[0].number) >= OWN_NUMBER:
+            for found, edits in self._names.near(ways[0].whole):
+                yield found, _Judging(self._judge, ways[0], shown, edits)
         for found, rest in self._longer(ways[0].skeleton):
             yield found, _Judging(self._judge, ways[0], shown, rest=rest)
         if ways[0].whole != ways[0].tight:
@@ -268,7 +271,7 @@ class _Judging:
     def __call__(self, rule: Rule) -> Likeness | None:
         name, disguised = _read(_localpart(rule.entity)), self._shown.disguised
         if self._edits:
-            return self._judge.close(self._way, name, self._edits, disguised)
+            return self._judge.close(self._way, name, self._edits)
         if self._rest:
             return self._judge.longer(self._way, name, self._rest, self._numbered)
         return self._judge.same(self._way, name, disguised)

@@ -27,7 +27,11 @@ _DIGITS: Final = "0123456789"
 class Thresholds:
     """From how many letters of the rule's skeleton on each likeness counts. What moves what: docs, look-alikes."""
 
-    one_edit: int = 5
+    one_edit: int = 4
+    """One slip is looked for at all; from ``edit`` on unless two letters were swapped."""
+    edit: int = 5
+    end: int = 10
+    """One letter more, less or other at the end, where a surname's initial stands."""
     two_edits: int = 6
     """Two pairs of letters swapped."""
     two_edits_apart: int = 8
@@ -137,36 +141,43 @@ class Judge:
 
     # --- a slip of the keyboard -------------------------------------------------------------------
 
-    def close(self, name: Reading, rule: Reading, edits: int, disguised: bool) -> Likeness | None:
+    def close(self, name: Reading, rule: Reading, edits: int) -> Likeness | None:
         """Judge two readings whose skeletons lie ``edits`` apart."""
         number = _number(name, rule)
-        own_number = number.same and len(rule.number) >= OWN_NUMBER
         if number.dropped or distance(name.tight, rule.tight, edits) is None:
             return None
-        if not own_number and (self._guard.rarity(name) is Rarity.COMMON or self._is_another_person(name, rule)):
-            return None
-        kind = self._closeness(name, rule, edits, number, own_number)
+        rarities = self._guard.rarity(name), self._guard.rarity(rule, as_spelled=True)
+        if number.same and len(rule.number) >= OWN_NUMBER:
+            sure = edits == 1 and len(rule.spelled) >= self._at.number and rarities[0] is not Rarity.COMMON
+            kind: Kind | None = Kind.DISTANCE if sure else Kind.DISTANCE_LOOSE
+        elif rarities[0] is Rarity.COMMON or (rarities[0] is Rarity.HALF and rarities[1] is not Rarity.RARE):
+            return None  # a person in their own right
+        else:
+            kind = self._closeness(name, rule, edits, number, rarities[1])
         return Likeness(kind, (how(rule.tight, name.tight), *number.steps), edits) if kind else None
 
     def _closeness(
-        self, name: Reading, rule: Reading, edits: int, number: Number, own_number: bool
+        self, name: Reading, rule: Reading, edits: int, number: Number, rarity: Rarity
     ) -> Kind | None:
-        rarity, length = self._guard.rarity(rule, as_spelled=True), len(rule.spelled)
-        if own_number:
-            sure = edits == 1 and length >= self._at.number and self._guard.rarity(name) is not Rarity.COMMON
-            return Kind.DISTANCE if sure else Kind.DISTANCE_LOOSE
+        length = len(rule.spelled)
         swapped = sorted(name.tight) == sorted(rule.tight)
-        if not swapped and not self._may_differ(name, rule, edits, rarity):
+        if self._is_another_person(name, rule) or (
+            not swapped and not self._may_differ(name, rule, edits, rarity)
+        ):
             return None
         if rarity is Rarity.RARE and edits == 1 and length >= self._at.one_edit_refused and number.same:
             return Kind.DISTANCE_LOOSE if _is_unsure(name.tight, rule.tight) else Kind.DISTANCE
-        if not number.same and (rarity is not Rarity.RARE or length < self._at.edit_and_number):
+        if not number.same and (
+            edits > 1 or rarity is not Rarity.RARE or length < self._at.edit_and_number
+        ):
             return None
         return Kind.DISTANCE_LOOSE
 
     def _may_differ(self, name: Reading, rule: Reading, edits: int, rarity: Rarity) -> bool:
         """Whether a name that was not just swapped around may still be meant."""
         length = len(rule.spelled)
+        if length < self._at.edit or (_differ_by_initial(name.tight, rule.tight) and length < self._at.end):
+            return False
         if name.skeleton[0] != rule.skeleton[0] and (
             rarity is not Rarity.RARE or length < self._at.other_initial or len(rule.words[0]) < 3
         ):
@@ -177,11 +188,13 @@ class Judge:
 
     def _is_another_person(self, name: Reading, rule: Reading) -> bool:
         """Whether they share their last word, and the others are two common words, or two initials."""
+        if not self._guard.is_common(rule.letters) and self._has_another_front(name.letters, rule.letters):
+            return True
         if len(name.words) != len(rule.words):
             longer, shorter = sorted((name.words, rule.words), key=len, reverse=True)
             return longer[:-1] == shorter or longer[1:] == shorter
         if len(rule.words) < 2:
-            return not self._guard.is_common(rule.letters) and self._has_another_front(name.letters, rule.letters)
+            return False
         pairs = [(n, r) for n, r in zip(name.words, rule.words, strict=True) if n != r]
         return all(self._are_two_words(n, r) for n, r in pairs) and name.words[0] != rule.words[0]
 
@@ -215,11 +228,12 @@ class Judge:
 
     def _affixed(self, name: Reading, rule: Reading, rest: str, numbered: bool) -> Kind | None:
         length, apart = len(rule.spelled), _is_word_of(rest, name)
+        known = {rest, rule.skeleton[-1] + rest, rest + rule.skeleton[0]} & _AFFIXES
         rarity = self._guard.rarity(rule, as_spelled=True)
         rare = rarity is Rarity.RARE or numbered
-        if rest in _AFFIXES and (apart or numbered or len(rest) > 2):
+        if known and (apart or numbered or len(rest) > 2 or rarity is not Rarity.COMMON):
             if (numbered or rarity is not Rarity.COMMON) and length >= self._at.affix_refused:
-                return Kind.AFFIX
+                return Kind.AFFIX if apart or len(rest) > 2 else Kind.AFFIX_LOOSE
             if length >= (self._at.affix if apart or numbered else self._at.affix_glued):
                 return Kind.AFFIX_LOOSE
         if rare and len(rest) >= 2 and length + numbered * len(rule.number) >= self._at.affix_loose:
@@ -336,6 +350,10 @@ def _runs(text: str) -> list[tuple[str, int]]:
     return [(letter, len(list(same))) for letter, same in groupby(text)]
 
 
+def _differ_by_initial(left: str, right: str) -> bool:
+    return left[:-1] in (right, right[:-1]) or left == right[:-1]
+
+
 def _is_unsure(left: str, right: str) -> bool:
     """Whether one is the other and one more letter, as a surname's initial would be, or begins otherwise."""
     return left[:-1] == right or left == right[:-1] or left[0] != right[0]
@@ -348,7 +366,7 @@ def _shared_end(left: str, right: str) -> int:
     return count
 
 
-_AFFIXES: Final = frozenset(Reading(word).skeleton for word in AFFIXES)
+_AFFIXES: Final = frozenset(form for word in AFFIXES for form in (Reading(word).skeleton, Reading(word).tight))
 
 
 def _is_word_of(rest: str, name: Reading) -> bool:
