@@ -30,8 +30,11 @@ class Thresholds:
     one_edit: int = 4
     """One slip is looked for at all; from ``edit`` on unless two letters were swapped."""
     edit: int = 5
-    end: int = 10
-    """One letter more, less or other at the end, where a surname's initial stands."""
+    end: int = 9
+    """One letter more or less at the end, where a surname's initial stands, of a rare name."""
+    swap_refused: int = 5
+    """Letters swapped: refuses a rare name of more letters than that, one more for each pair."""
+    swap_of_common: int = 6
     two_edits: int = 6
     """Two pairs of letters swapped."""
     two_edits_apart: int = 8
@@ -54,6 +57,8 @@ class Thresholds:
     """The rule's number left away: holds a rare name of so many letters."""
     number_common: int = 4
     """A number added to a common name of so many letters holds."""
+    number_changed: int = 99
+    """Another number: holds a common name of so many letters."""
     affix: int = 4
     affix_glued: int = 5
     affix_refused: int = 6
@@ -135,7 +140,7 @@ class Judge:
             return None
         if hostile:
             return Kind.NUMBER
-        if number.added or number.near or rarity is not Rarity.COMMON:
+        if number.added or number.near or rarity is not Rarity.COMMON or length >= self._at.number_changed:
             return Kind.NUMBER_COMMON
         return None
 
@@ -149,7 +154,8 @@ class Judge:
         rarities = self._guard.rarity(name), self._guard.rarity(rule, as_spelled=True)
         if number.same and len(rule.number) >= OWN_NUMBER:
             sure = edits == 1 and len(rule.spelled) >= self._at.number and rarities[0] is not Rarity.COMMON
-            kind: Kind | None = Kind.DISTANCE if sure else Kind.DISTANCE_LOOSE
+            far = edits > 1 and len(rule.spelled) < self._at.two_edits and not _swapped(name, rule)
+            kind = None if far else Kind.DISTANCE if sure else Kind.DISTANCE_LOOSE
         elif rarities[0] is Rarity.COMMON or (rarities[0] is Rarity.HALF and rarities[1] is not Rarity.RARE):
             return None  # a person in their own right
         else:
@@ -159,24 +165,31 @@ class Judge:
     def _closeness(
         self, name: Reading, rule: Reading, edits: int, number: Number, rarity: Rarity
     ) -> Kind | None:
-        length = len(rule.spelled)
-        swapped = sorted(name.tight) == sorted(rule.tight)
-        if self._is_another_person(name, rule) or (
-            not swapped and not self._may_differ(name, rule, edits, rarity)
+        length, swapped = len(rule.spelled), _swapped(name, rule)
+        if self._is_another_person(name, rule) or not (
+            swapped or self._may_differ(name, rule, edits, rarity)
         ):
             return None
-        if rarity is Rarity.RARE and edits == 1 and length >= self._at.one_edit_refused and number.same:
-            return Kind.DISTANCE_LOOSE if _is_unsure(name.tight, rule.tight) else Kind.DISTANCE
+        if number.same and self._is_sure(name, rule, edits, rarity, swapped):
+            return Kind.DISTANCE
         if not number.same and (
             edits > 1 or rarity is not Rarity.RARE or length < self._at.edit_and_number
         ):
             return None
         return Kind.DISTANCE_LOOSE
 
+    def _is_sure(self, name: Reading, rule: Reading, edits: int, rarity: Rarity, swapped: bool) -> bool:
+        length = len(rule.spelled)
+        if swapped:
+            return length >= (self._at.swap_refused if rarity is Rarity.RARE else self._at.swap_of_common) + edits
+        if rarity is not Rarity.RARE or edits > 1 or length < self._at.one_edit_refused:
+            return False
+        return not _is_unsure(name.tight, rule.tight)
+
     def _may_differ(self, name: Reading, rule: Reading, edits: int, rarity: Rarity) -> bool:
         """Whether a name that was not just swapped around may still be meant."""
         length = len(rule.spelled)
-        if length < self._at.edit or (_differ_by_initial(name.tight, rule.tight) and length < self._at.end):
+        if length < self._at.edit or self._is_other_initial(name.tight, rule.tight, rarity):
             return False
         if name.skeleton[0] != rule.skeleton[0] and (
             rarity is not Rarity.RARE or length < self._at.other_initial or len(rule.words[0]) < 3
@@ -185,6 +198,12 @@ class Judge:
         if edits > 1:
             return rarity is Rarity.RARE and length >= self._at.two_edits_apart
         return rarity is not Rarity.COMMON or length >= self._at.edit_of_common
+
+    def _is_other_initial(self, name: str, rule: str, rarity: Rarity) -> bool:
+        """Whether the last letter, where a surname's initial stands, is all that differs."""
+        if name[:-1] == rule or name == rule[:-1]:
+            return rarity is not Rarity.RARE or len(rule) < self._at.end
+        return name[:-1] == rule[:-1] and rarity is Rarity.HALF
 
     def _is_another_person(self, name: Reading, rule: Reading) -> bool:
         """Whether they share their last word, and the others are two common words, or two initials."""
@@ -350,8 +369,9 @@ def _runs(text: str) -> list[tuple[str, int]]:
     return [(letter, len(list(same))) for letter, same in groupby(text)]
 
 
-def _differ_by_initial(left: str, right: str) -> bool:
-    return left[:-1] in (right, right[:-1]) or left == right[:-1]
+def _swapped(name: Reading, rule: Reading) -> bool:
+    """Whether the letters are the same, in another order."""
+    return sorted(name.tight) == sorted(rule.tight)
 
 
 def _is_unsure(left: str, right: str) -> bool:
