@@ -39,7 +39,7 @@ Listed = Callable[[list[str]], Judge]
 
 def independent_guard() -> Guard:
     """The shipped guard without the list that shares its source with the corpus."""
-    return Guard(shipped("names", "words"))
+    return Guard(shipped("names"), shipped("words"))
 
 
 def knock(guard: Guard, thresholds: Thresholds | None = None) -> Listed:

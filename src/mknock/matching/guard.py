@@ -13,7 +13,7 @@ from mknock.matching.packed import PackedSet
 from mknock.matching.reading import Reading
 
 SHORTEST_SURNAME: Final = 3
-LISTS: Final = ("names", "words", "more")
+NAMES: Final = ("names", "more")
 
 
 class Rarity(IntEnum):
@@ -29,10 +29,10 @@ class Rarity(IntEnum):
 class Guard:
     """Knows what is common. ``more`` are names that the owner adds: an allow-list, the members of the room."""
 
-    __slots__ = ("_known", "_more")
+    __slots__ = ("_more", "_names", "_words")
 
-    def __init__(self, known: PackedSet, more: Iterable[str] = ()) -> None:
-        self._known = known
+    def __init__(self, names: PackedSet, words: PackedSet, more: Iterable[str] = ()) -> None:
+        self._names, self._words = names, words
         self._more: set[str] = set()
         self.learn(more)
 
@@ -40,8 +40,12 @@ class Guard:
         """Treat these names (without their server) as common from now on."""
         self._more.update(name.lower() for name in names)
 
+    def is_name(self, word: str) -> bool:
+        """Whether it is somebody's first name."""
+        return word in self._names or word in self._more
+
     def is_common(self, word: str) -> bool:
-        return word in self._known or word in self._more
+        return word in self._names or word in self._words or word in self._more
 
     def rarity(self, name: Reading, *, as_spelled: bool = False) -> Rarity:
         """How rare the core of a name is; ``as_spelled`` reads its digits as letters first."""
@@ -65,12 +69,12 @@ class Guard:
 
 def default_guard(more: Iterable[str] = ()) -> Guard:
     """The guard that Knock ships; see data/NOTICE.md for where its names and words come from."""
-    return Guard(shipped(*LISTS), more)
+    return Guard(shipped(*NAMES), shipped("words"), more)
 
 
 @cache
 def shipped(*lists: str) -> PackedSet:
-    """What stands in these lists, each of them one of LISTS. They are read once."""
+    """What stands in these lists, each of them a file of data/. They are read once."""
     folder = resources.files("mknock.matching").joinpath("data")
     texts = (gzip.decompress(folder.joinpath(f"{name}.txt.gz").read_bytes()) for name in lists)
     return PackedSet(word for text in texts for word in text.decode("ascii").split("\n"))

@@ -53,11 +53,11 @@ class Thresholds:
     """Another number: refuses a rare name of so many letters."""
     number_half: int = 8
     """The same for a name with an initial."""
-    number_dropped: int = 9
+    number_dropped: int = 99
     """The rule's number left away: holds a rare name of so many letters."""
     number_common: int = 4
     """A number added to a common name of so many letters holds."""
-    number_changed: int = 99
+    number_changed: int = 8
     """Another number: holds a common name of so many letters."""
     affix: int = 4
     affix_glued: int = 5
@@ -99,7 +99,7 @@ class Judge:
         """Judge two readings that share a key. ``disguised`` says that it took odd characters to see it."""
         signs = _signs(name, rule)
         if signs is None:
-            return None
+            return self._apart(name, rule)
         number = _number(name, rule)
         hostile = disguised or signs.hostile
         rarity = self._guard.rarity(rule, as_spelled=True)
@@ -112,6 +112,12 @@ class Judge:
         else:
             kind = self._other_number(rule, number, hostile, rarity)
         return Likeness(kind, (*signs.steps, *number.steps)) if kind else None
+
+    def _apart(self, name: Reading, rule: Reading) -> Likeness | None:
+        """Judge two readings whose skeletons are the same only because both lost letters."""
+        reach = 1 + (len(rule.skeleton) >= self._at.two_edits)
+        edits = None if name.taken else distance(name.tight, rule.tight, reach)
+        return self.close(name, rule, edits) if edits else None
 
     def _is_another_name(self, name: Reading, rule: Reading) -> bool:
         """Whether the name is a common one in its own right, and not the rule's."""
@@ -229,7 +235,7 @@ class Judge:
 
     def _front(self, name: str) -> str:
         for end in range(len(name) - 1, 2, -1):
-            if self._guard.is_common(name[:end]):
+            if self._guard.is_name(name[:end]):
                 return name[:end]
         return ""
 
@@ -307,6 +313,8 @@ def _is_extended(name: str, rule: str) -> bool:
 
 def _are_near(name: str, rule: str) -> bool:
     """Whether they are long and one digit apart, and not just two years."""
+    if len(rule) < OWN_NUMBER:
+        return name.startswith(rule)
     if len(rule) <= OWN_NUMBER or len(name) <= OWN_NUMBER or (_YEAR.fullmatch(name) and _YEAR.fullmatch(rule)):
         return False
     return distance(rule, name, 1) is not None
