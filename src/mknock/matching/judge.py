@@ -55,7 +55,7 @@ class Thresholds:
     """The same for a name with an initial."""
     number_dropped: int = 99
     """The rule's number left away: holds a rare name of so many letters."""
-    number_common: int = 4
+    number_common: int = 3
     """A number added to a common name of so many letters holds."""
     number_changed: int = 8
     """Another number: holds a common name of so many letters."""
