@@ -12,21 +12,26 @@ def distance(left: str, right: str, most: int) -> int | None:
     if abs(len(left) - len(right)) > most:
         return None
     left, right = _trimmed(left, right)
-    if not left or not right:
-        return max(len(left), len(right))
+    longest = max(len(left), len(right))
+    if not left or not right or longest == 1:
+        return longest if longest <= most else None
+    if longest == 2 and left == right[::-1]:
+        return 1
+    if most == 1:
+        return None
     found = _table(left, right, most)
     return found if found <= most else None
 
 
 def _trimmed(left: str, right: str) -> tuple[str, str]:
     """The two without what they share at their ends, which never takes an edit."""
-    while left and right and left[-1] == right[-1]:
-        left, right = left[:-1], right[:-1]
-    start = 0
-    shorter = min(len(left), len(right))
+    start, shorter = 0, min(len(left), len(right))
     while start < shorter and left[start] == right[start]:
         start += 1
-    return left[start:], right[start:]
+    end = 0
+    while end < shorter - start and left[-1 - end] == right[-1 - end]:
+        end += 1
+    return left[start : len(left) - end], right[start : len(right) - end]
 
 
 def _table(left: str, right: str, most: int) -> int:

@@ -9,11 +9,11 @@ from typing import Final
 from mknock.domain.ids import MatrixID
 from mknock.domain.rules import Rule, RuleKind
 from mknock.matching.confusables import Seen, seen
-from mknock.matching.finding import ADMITTED, Action, Finding, Kind, Match, Stance, Verdict, finding
+from mknock.matching.finding import ADMITTED, RANK, Action, Finding, Kind, Match, Stance, Verdict, finding
 from mknock.matching.guard import Guard, Rarity, default_guard
-from mknock.matching.index import Neighbours, entries
+from mknock.matching.index import FIRST_TABLE, Neighbours, entries
 from mknock.matching.judge import OWN_NUMBER, Judge, Likeness, Thresholds
-from mknock.matching.reading import Reading, reading, readings
+from mknock.matching.reading import Reading, other_readings, reading
 from mknock.matching.register import KINDS, Register, without_port
 
 CROWD: Final = 64
@@ -45,7 +45,7 @@ class Engine:
         self._rules: list[Rule | None] = []
         self._alike: dict[int, int | list[int]] = {}
         """Numbers of rules, by the number of their skeleton."""
-        self._names = Neighbours(self._thresholds.one_edit, self._thresholds.two_edits)
+        self._names = Neighbours()
         self._count = 0
         self.load(rules)
 
@@ -62,9 +62,7 @@ class Engine:
         """
         rules = list(rules)
         if not self._rules and len(rules) > 100:
-            self._names = Neighbours(
-                self._thresholds.one_edit, self._thresholds.two_edits, self._expected(rules)
-            )
+            self._names = Neighbours(self._expected(rules))
         for rule in rules:
             self.add(rule)
 
@@ -81,8 +79,8 @@ class Engine:
         self._rules.append(rule)
         self._count += 1
         if rule.kind is RuleKind.USER and rule.look_alikes and not rule.allow:
-            for key in _keys(rule):
-                self._join(self._names.add(key), number)
+            for key, reach in self._keys(rule):
+                self._join(self._names.add(key, reach), number)
 
     def remove(self, rule: Rule) -> bool:
         """Take out what ``rule``'s source has for its entity; return whether there was something."""
@@ -102,10 +100,24 @@ class Engine:
         return self._names.tidy(most)
 
     def _expected(self, rules: list[Rule]) -> int:
-        """How many entries the index will have, from every 50th rule."""
-        sample = [_read(_localpart(rule.entity)).skeleton for rule in rules[::50]]
-        entered = sum(entries(skeleton, self._names.reach(skeleton)) for skeleton in sample)
-        return int(entered / len(sample) * len(rules) * 1.1) + 1000
+        """How many entries the index will have, from every 20th rule; room for some more."""
+        sample = [rule for rule in rules[::20] if rule.kind is RuleKind.USER]
+        if not sample:
+            return FIRST_TABLE
+        keys = [(len(key), reach) for rule in sample for key, reach in self._keys(rule)]
+        return int(entries(keys) / len(rules[::20]) * len(rules) * 1.1) + FIRST_TABLE
+
+    def _keys(self, rule: Rule) -> Iterator[tuple[str, int]]:
+        """What a rule's name is found by, each with its reach: its skeletons, and the whole of it with a number."""
+        name = _read(_localpart(rule.entity))
+        if not name.text:
+            return
+        skeleton, *paired = name.keys
+        yield skeleton, self._judge.reach(name)
+        for key in paired:
+            yield key, 0
+        if name.number:
+            yield name.whole, int(len(name.number) >= OWN_NUMBER)
 
     def _join(self, skeleton: int, number: int) -> None:
         there = self._alike.get(skeleton)
@@ -119,7 +131,7 @@ class Engine:
     def _part(self, rule: Rule, number: int) -> None:
         if rule.kind is not RuleKind.USER:
             return
-        for key in _keys(rule):
+        for key, _ in self._keys(rule):
             skeleton = self._names.numbers.get(key)
             there = self._alike.get(skeleton) if skeleton is not None else None
             if isinstance(there, list) and number in there:
@@ -158,7 +170,7 @@ class Engine:
                 if id(match.rule) not in named
             )
         if display_name:
-            matches += self._impersonated(display_name[:LONGEST], server, now)
+            matches += self._impersonated(display_name[:LONGEST], now)
         return finding(matches, stance) if matches else ADMITTED
 
     def _plainly(self, register: Register, user: str, server: str, now: float) -> list[Match]:
@@ -167,51 +179,62 @@ class Engine:
         return [Match(rule, KINDS[rule.kind]) for rule in rules if rule is not None and rule.counts_at(now)]
 
     def _look_alikes(self, localpart: str, server: str, now: float, stance: Stance) -> Iterator[Match]:
+        """The surest match of each rule that the name resembles."""
         best: dict[int, Match] = {}
-        order = list(Kind)
-        host = without_port(server.lower())
-        shown = seen(localpart)
+        host, shown = without_port(server.lower()), seen(localpart)
         for skeleton, likeness in self._likenesses(shown):
+            likenesses: dict[str, Likeness | None] = {}
             for number, rule in self._rules_of(skeleton, now):
-                like = likeness(rule)
-                match = self._match(like, rule, host, stance, shown)
-                if match and (
-                    number not in best or order.index(match.kind) < order.index(best[number].kind)
-                ):
+                name, _, theirs = rule.key[1:].partition(":")
+                elsewhere = without_port(theirs) != host
+                if elsewhere and not (stance.other_servers and likeness.reaches_across):
+                    continue
+                if name not in likenesses:
+                    likenesses[name] = likeness(_read(name[:LONGEST]))
+                match = self._match(likenesses[name], rule, shown, host if elsewhere else "")
+                if match and (number not in best or RANK[match.kind] < RANK[best[number].kind]):
                     best[number] = match
         yield from best.values()
 
     def _likenesses(self, shown: Seen) -> Iterator[tuple[int, _Judging]]:
-        """Each skeleton that is worth a look, and how to judge a rule of it."""
-        numbers = self._names.numbers
-        ways = readings(shown.text)
-        if not ways[0].text:
+        """Each skeleton that is worth a look, and how to judge a name of it."""
+        numbers, judge, plain = self._names.numbers, self._judge, reading(shown.text)
+        if not plain.text:
             return
-        for place, way in enumerate(ways):
-            for key in way.keys:
-                if (found := numbers.get(key)) is not None:
-                    yield found, _Judging(self._judge, way, shown)
-            if place == 0 or (not way.number and len(way.letters) - len(ways[0].letters) == 1):
-                for found, edits in self._names.near(way.skeleton):
-                    yield found, _Judging(self._judge, way, shown, edits)
-        if len(ways[0].number) >= OWN_NUMBER:
-            for found, edits in self._names.near(ways[0].whole):
-                yield found, _Judging(self._judge, ways[0], shown, edits)
-        for found, rest in self._longer(ways[0].skeleton):
-            yield found, _Judging(self._judge, ways[0], shown, rest=rest)
-        if ways[0].whole != ways[0].tight:
-            for found, rest in self._longer(ways[0].whole):
-                if not self._names.skeletons[found].isalpha():
-                    yield found, _Judging(self._judge, ways[0], shown, rest=rest, numbered=True)
+        disguised = shown.disguised
+        for key in plain.keys:
+            if (found := numbers.get(key)) is not None:
+                yield found, _Same(judge, plain, disguised)
+        yield from self._close(plain)
+        if plain.number:
+            for way in other_readings(shown.text, plain):
+                for key in way.keys:
+                    if (found := numbers.get(key)) is not None:
+                        yield found, _Same(judge, way, disguised)
+                if not way.number and len(way.letters) - len(plain.letters) == 1:
+                    yield from self._close(way)
+        yield from self._longer(plain)
 
-    def _longer(self, skeleton: str) -> Iterator[tuple[int, str]]:
+    def _close(self, name: Reading) -> Iterator[tuple[int, _Judging]]:
+        for found, edits in self._names.near(name.skeleton):
+            yield found, _Close(self._judge, name, edits)
+        if len(name.number) >= OWN_NUMBER:
+            for found, edits in self._names.near(name.whole, 1):
+                yield found, _Close(self._judge, name, edits)
+
+    def _longer(self, name: Reading) -> Iterator[tuple[int, _Judging]]:
         """Skeletons at either end of the name's, and what is left of it."""
-        numbers = self._names.numbers
-        for length in range(self._thresholds.affix, len(skeleton)):
-            if (found := numbers.get(skeleton[:length])) is not None:
-                yield found, skeleton[length:]
-            if (found := numbers.get(skeleton[-length:])) is not None:
-                yield found, skeleton[:-length]
+        numbers, skeletons, least = self._names.numbers, self._names.skeletons, self._thresholds.affix
+        for text, numbered in ((name.skeleton, False), (name.whole, True)):
+            if numbered and text == name.tight:
+                return
+            for length in range(least, len(text)):
+                for end, rest in ((text[:length], text[length:]), (text[-length:], text[:-length])):
+                    found = numbers.get(end)
+                    if found is None or not self._judge.may_be_affix(rest, end):
+                        continue
+                    if not numbered or not skeletons[found].isalpha():
+                        yield found, _Longer(self._judge, name, rest, numbered)
 
     def _rules_of(self, skeleton: int, now: float) -> Iterator[tuple[int, Rule]]:
         numbers = self._alike.get(skeleton)
@@ -222,70 +245,88 @@ class Engine:
             if rule is not None and rule.counts_at(now):
                 yield number, rule
 
-    def _match(
-        self, like: Likeness | None, rule: Rule, host: str, stance: Stance, shown: Seen
-    ) -> Match | None:
+    def _match(self, like: Likeness | None, rule: Rule, shown: Seen, elsewhere: str) -> Match | None:
+        """The match that a likeness makes; ``elsewhere`` is the name's server if the rule's is another."""
         if like is None:
             return None
         steps = (*shown.steps, *like.steps)
-        theirs = without_port(rule.key.partition(":")[2])
-        if theirs == host:
+        if not elsewhere:
             return Match(rule, like.kind, steps, like.distance)
-        if not stance.other_servers or like.kind not in _ACROSS:
+        name, _, theirs = rule.key[1:].partition(":")
+        if not self._is_telling(_read(name[:LONGEST])):
             return None
-        name = _read(_localpart(rule.entity))
-        rare = self._guard.rarity(name, as_spelled=True) is Rarity.RARE
-        if (rare and len(name.skeleton) >= self._thresholds.other_server) or len(name.number) >= 2:
-            return Match(rule, Kind.OTHER_SERVER, (*steps, f"server {host} for {theirs}"), like.distance)
-        return None
+        return Match(rule, Kind.OTHER_SERVER, (*steps, f"server {elsewhere} for {theirs}"), like.distance)
 
-    def _impersonated(self, display_name: str, server: str, now: float) -> list[Match]:
+    def _is_telling(self, name: Reading) -> bool:
+        """Whether two people on different servers are unlikely to have chosen the same name."""
+        if len(name.number) >= OWN_NUMBER:
+            return True
+        return len(name.spelled) >= self._thresholds.other_server and (
+            self._guard.rarity(name, as_spelled=True) is Rarity.RARE
+        )
+
+    def _impersonated(self, display_name: str, now: float) -> list[Match]:
+        """Rules whose user name the display name reads like. What is common says nothing."""
         shown = seen(display_name)
-        host = without_port(server.lower())
+        plain = reading(shown.text)
         found: dict[int, Match] = {}
-        for way in readings(shown.text):
-            for key in way.keys if way.text else ():
+        for way in (plain, *other_readings(shown.text, plain)) if plain.text else ():
+            for key in way.keys:
                 skeleton = self._names.numbers.get(key)
                 for number, rule in self._rules_of(skeleton, now) if skeleton is not None else ():
-                    if self._is_telling(rule, host, way):
+                    name = _read(_localpart(rule.entity))
+                    if self._is_telling(name) and way.number in ("", name.number):
                         found[number] = Match(rule, Kind.DISPLAY_NAME, (*shown.steps, "by the display name"))
         return list(found.values())
-
-    def _is_telling(self, rule: Rule, host: str, way: Reading) -> bool:
-        """Whether a display name that reads like the rule's user says something: a common one does not."""
-        name = _read(_localpart(rule.entity))
-        if self._guard.rarity(name, as_spelled=True) is Rarity.COMMON:
-            return len(name.number) >= 2 and way.number == name.number
-        return len(name.skeleton) >= self._thresholds.number
 
 
 class _Judging:
     """What is left to do once a rule of the skeleton is at hand."""
 
-    __slots__ = ("_edits", "_judge", "_numbered", "_rest", "_shown", "_way")
+    __slots__ = ("_judge", "_name")
 
-    def __init__(self, judge: Judge, way: Reading, shown: Seen, edits: int = 0, rest: str = "", numbered: bool = False) -> None:
-        self._judge, self._way, self._shown = judge, way, shown
-        self._edits, self._rest, self._numbered = edits, rest, numbered
+    reaches_across = False
+    """Whether it counts when the rule is of another server."""
 
-    def __call__(self, rule: Rule) -> Likeness | None:
-        name, disguised = _read(_localpart(rule.entity)), self._shown.disguised
-        if self._edits:
-            return self._judge.close(self._way, name, self._edits)
-        if self._rest:
-            return self._judge.longer(self._way, name, self._rest, self._numbered)
-        return self._judge.same(self._way, name, disguised)
+    def __init__(self, judge: Judge, name: Reading) -> None:
+        self._judge, self._name = judge, name
+
+    def __call__(self, rule: Reading) -> Likeness | None:
+        raise NotImplementedError
 
 
-_ACROSS: Final = frozenset({Kind.SKELETON, Kind.SKELETON_COMMON, Kind.NUMBER, Kind.NUMBER_COMMON})
+class _Same(_Judging):
+    __slots__ = ("_disguised",)
+    reaches_across = True
+
+    def __init__(self, judge: Judge, name: Reading, disguised: bool) -> None:
+        super().__init__(judge, name)
+        self._disguised = disguised
+
+    def __call__(self, rule: Reading) -> Likeness | None:
+        return self._judge.same(self._name, rule, self._disguised)
 
 
-def _keys(rule: Rule) -> list[str]:
-    """What a rule's name is found by: its skeletons, and the whole of it if it has a number."""
-    name = _read(_localpart(rule.entity))
-    if not name.text:
-        return []
-    return [*name.keys, name.whole] if name.number else list(name.keys)
+class _Close(_Judging):
+    __slots__ = ("_edits",)
+
+    def __init__(self, judge: Judge, name: Reading, edits: int) -> None:
+        super().__init__(judge, name)
+        self._edits = edits
+
+    def __call__(self, rule: Reading) -> Likeness | None:
+        return self._judge.close(self._name, rule, self._edits)
+
+
+class _Longer(_Judging):
+    __slots__ = ("_numbered", "_rest")
+
+    def __init__(self, judge: Judge, name: Reading, rest: str, numbered: bool) -> None:
+        super().__init__(judge, name)
+        self._rest, self._numbered = rest, numbered
+
+    def __call__(self, rule: Reading) -> Likeness | None:
+        return self._judge.longer(self._name, rule, self._rest, self._numbered)
 
 
 def _localpart(entity: str) -> str:

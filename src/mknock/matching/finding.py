@@ -78,7 +78,7 @@ DEFAULT_ACTIONS: Final[Mapping[Kind, Action]] = MappingProxyType(
         Kind.DISPLAY_NAME: Action.HOLD,
     }
 )
-_RANK: Final = {kind: rank for rank, kind in enumerate(Kind)}
+RANK: Final = {kind: rank for rank, kind in enumerate(Kind)}
 _STRICTNESS: Final = {Action.REFUSE: 0, Action.HOLD: 1, Action.LOG: 2}
 _VERDICTS: Final = {Action.REFUSE: Verdict.REFUSE, Action.HOLD: Verdict.HOLD, Action.LOG: Verdict.ADMIT}
 
@@ -130,6 +130,6 @@ def finding(matches: list[Match], stance: Stance) -> Finding:
     if not matches:
         return ADMITTED
     ordered = sorted(
-        matches, key=lambda m: (_STRICTNESS[stance.action(m.kind)], _RANK[m.kind], m.distance, m.rule.at)
+        matches, key=lambda m: (_STRICTNESS[stance.action(m.kind)], RANK[m.kind], m.distance, m.rule.at)
     )
     return Finding(_VERDICTS[stance.action(ordered[0].kind)], tuple(ordered))

@@ -93,6 +93,15 @@ class Judge:
     def __init__(self, guard: Guard, thresholds: Thresholds) -> None:
         self._guard, self._at = guard, thresholds
 
+    def reach(self, rule: Reading) -> int:
+        """From how many edits away names are to be looked at, for the index."""
+        if len(rule.skeleton) < self._at.one_edit:
+            return 0
+        far = len(rule.spelled) >= self._at.two_edits_apart and (
+            self._guard.rarity(rule, as_spelled=True) is Rarity.RARE
+        )
+        return 2 if far else 1
+
     # --- the same skeleton ----------------------------------------------------------------------
 
     def same(self, name: Reading, rule: Reading, disguised: bool) -> Likeness | None:
@@ -115,8 +124,7 @@ class Judge:
 
     def _apart(self, name: Reading, rule: Reading) -> Likeness | None:
         """Judge two readings whose skeletons are the same only because both lost letters."""
-        reach = 1 + (len(rule.skeleton) >= self._at.two_edits)
-        edits = None if name.taken else distance(name.tight, rule.tight, reach)
+        edits = None if name.taken else distance(name.tight, rule.tight, 2)
         return self.close(name, rule, edits) if edits else None
 
     def _is_another_name(self, name: Reading, rule: Reading) -> bool:
@@ -251,9 +259,15 @@ class Judge:
         kind = self._affixed(name, rule, rest, numbered and len(rule.number) >= OWN_NUMBER)
         return Likeness(kind, (f'"{rest}" before or behind it',)) if kind else None
 
+    def may_be_affix(self, rest: str, skeleton: str) -> bool:
+        """Whether it is worth a look, before any rule is at hand."""
+        if len(rest) > 1 and len(skeleton) >= self._at.affix_loose - 2:
+            return not rest.isdigit()
+        return not _AFFIXES.isdisjoint((rest, skeleton[-1] + rest, rest + skeleton[0]))
+
     def _affixed(self, name: Reading, rule: Reading, rest: str, numbered: bool) -> Kind | None:
         length, apart = len(rule.spelled), _is_word_of(rest, name)
-        known = {rest, rule.skeleton[-1] + rest, rest + rule.skeleton[0]} & _AFFIXES
+        known = not _AFFIXES.isdisjoint((rest, rule.skeleton[-1] + rest, rest + rule.skeleton[0]))
         rarity = self._guard.rarity(rule, as_spelled=True)
         rare = rarity is Rarity.RARE or numbered
         if known and (apart or numbered or len(rest) > 2 or rarity is not Rarity.COMMON):

@@ -68,18 +68,21 @@ class PackedTable:
 
     def put(self, hashes: Iterable[int], number: int) -> None:
         """Enter the number under each of the hashes."""
-        slots, size = self._slots, self._size
+        slots, size, used = self._slots, self._size, 0
         number += 1
         for hashed in hashes:
             at = hashed % size
             entry = (hashed >> 40 & 0xFFF) << NUMBER_BITS | number
-            while slots[at]:
-                if slots[at] == entry:
+            while found := slots[at]:
+                if found == entry:
                     break
-                at = at + 1 if at + 1 < size else 0
+                at += 1
+                if at == size:
+                    at = 0
             else:
                 slots[at] = entry
-                self.used += 1
+                used += 1
+        self.used += used
 
     def numbers(self, hashes: Iterable[int]) -> Iterator[int]:
         """The numbers that were entered under any of the hashes; one may come twice."""
@@ -89,4 +92,6 @@ class PackedTable:
             while entry := slots[at]:
                 if entry >> NUMBER_BITS == hashed >> 40 & 0xFFF:
                     yield (entry & MOST_NUMBERS) - 1
-                at = at + 1 if at + 1 < size else 0
+                at += 1
+                if at == size:
+                    at = 0

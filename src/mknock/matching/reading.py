@@ -7,23 +7,21 @@ their names apart by them; digits become letters only inside the core.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator
 from typing import Final
 
-SEPARATORS: Final = r"\s._\-=/+~,:;'\"`()\[\]{}<>*#&%^?\\"
+SEPARATING: Final = " \t\n\r\v\f._-=/+~,:;'\"`()[]{}<>*#&%^?\\"
+_SEPARATOR: Final = re.compile(rf"[{re.escape(SEPARATING)}]+")
 _PARTS: Final = re.compile(
-    rf"(?P<in_front>[{SEPARATORS}]*)(?P<before>\d*)[{SEPARATORS}]*(?P<core>.*?)"
-    rf"(?P<after>(?:[{SEPARATORS}]*\d+)*)(?P<behind>[{SEPARATORS}]*)",
+    r"(?P<in_front>S*)(?P<before>[0-9]*)S*(?P<core>.*?)(?P<after>(?:S*[0-9]+)*)(?P<behind>S*)".replace(
+        "S", rf"[{re.escape(SEPARATING)}]"
+    ),
     re.DOTALL,
 )
-_SEPARATING: Final = " \t\n._-=/+~,:;'\"`()[]{}<>*#&%^?\\"
-_SEPARATOR: Final = re.compile(rf"[{SEPARATORS}]+")
 _RUN: Final = re.compile(r"(.)\1+", re.DOTALL)
 
 AS_LETTERS: Final = str.maketrans("0123456789@$!|€", "olzeasgtbgasiie")
 """Digits and signs that are written for letters; ``1`` is l or i, which are one class in the skeleton."""
-ONE_CLASS: Final = str.maketrans("i", "l")
 MOST_FOLDED: Final = 6
 """Digits at either end of the name that may belong to the core."""
 MOST_WAYS: Final = 16
@@ -31,123 +29,117 @@ PAIRS: Final = (("rn", "m"), ("vv", "w"), ("cl", "d"))
 """Two letters that look like one in small print."""
 
 
-@dataclass(frozen=True)
 class Reading:
     """One way to take a name apart."""
 
+    __slots__ = (
+        "after", "before", "letters", "number", "skeleton", "spelled", "taken", "text", "tight", "words", "wrapped"
+    )  # fmt: skip
+
     text: str
     """The core as it looks, with its separators and digits."""
-    before: str = ""
-    """The number in front of it, without zeros in front."""
-    after: str = ""
+    before: str
+    """The number in front of it."""
+    after: str
     """The number behind it; a dash stands where separators divide it."""
-    taken: bool = False
+    number: str
+    """Both numbers."""
+    taken: bool
     """Whether digits at the ends of the name were read as letters of the core."""
-    wrapped: bool = False
+    wrapped: bool
     """Whether separators stand around the whole name."""
+    letters: str
+    """The core without separators, digits as they are."""
+    words: tuple[str, ...]
+    """What stands between the separators of the core, digits as they are."""
+    spelled: str
+    """The letters, digits read as letters."""
+    tight: str
+    """The same, with i and l as one."""
+    skeleton: str
+    """What is compared: the tight form with each letter once where it is doubled."""
 
-    @cached_property
-    def letters(self) -> str:
-        """The core without separators, digits as they are."""
-        return _SEPARATOR.sub("", self.text)
+    def __init__(
+        self, text: str, before: str = "", after: str = "", *, taken: bool = False, wrapped: bool = False
+    ) -> None:
+        self.text, self.before, self.after = text, before, after
+        self.number = f"{before}…{after}" if before else after
+        self.taken, self.wrapped = taken, wrapped
+        if text.isalpha():
+            self.words, self.letters, self.spelled = (text,), text, text
+        else:
+            self.words = tuple(filter(None, _SEPARATOR.split(text)))
+            self.letters = "".join(self.words)
+            self.spelled = self.letters.translate(AS_LETTERS)
+        self.tight = self.spelled.replace("i", "l")
+        self.skeleton = _RUN.sub(r"\1", self.tight)
 
-    @cached_property
-    def words(self) -> tuple[str, ...]:
-        """What stands between the separators of the core, digits as they are."""
-        return tuple(word for word in _SEPARATOR.split(self.text) if word)
-
-    @cached_property
-    def spelled(self) -> str:
-        """The letters, digits read as letters."""
-        return self.letters.translate(AS_LETTERS)
-
-    @cached_property
-    def skeleton(self) -> str:
-        """What is compared: i and l as one, and each letter once where it is doubled."""
-        return _RUN.sub(r"\1", self.tight)
-
-    @cached_property
-    def tight(self) -> str:
-        """The skeleton, but with all letters as often as they stand there."""
-        return self.spelled.translate(ONE_CLASS)
-
-    @cached_property
+    @property
     def keys(self) -> tuple[str, ...]:
         """The skeleton, and what it becomes where two letters are read as one."""
-        return tuple(dict.fromkeys((self.skeleton, *_paired(self.spelled))))
+        spelled = self.spelled
+        if "rn" in spelled or "vv" in spelled or "cl" in spelled:
+            return tuple(dict.fromkeys((self.skeleton, *_paired(spelled))))
+        return (self.skeleton,)
 
-    @cached_property
+    @property
     def digits_inside(self) -> bool:
         return self.letters != self.spelled
 
-    @cached_property
+    @property
     def whole(self) -> str:
         """The name without separators, its numbers as they are: ``martin82`` of ``martin.82``."""
-        return (self.before + self.letters + self.after.replace("-", "")).translate(ONE_CLASS)
-
-    @property
-    def number(self) -> str:
-        return f"{self.before}…{self.after}" if self.before else self.after
+        return self.before + self.letters.replace("i", "l") + self.after.replace("-", "")
 
 
-def _paired(spelled: str) -> list[str]:
-    found = []
+def _paired(spelled: str) -> Iterator[str]:
     for text in (spelled, _RUN.sub(r"\1", spelled)):
-        paired = text
         for two, one in PAIRS:
-            paired = paired.replace(two, one)
-        if paired != text:
-            found.append(_RUN.sub(r"\1", paired.translate(ONE_CLASS)))
-    return found
+            text = text.replace(two, one)  # noqa: PLW2901 - one after the other
+        yield _RUN.sub(r"\1", text.replace("i", "l"))
 
 
 def reading(text: str) -> Reading:
     """Take a name apart in the plain way: all digits at its ends are numbers."""
+    if text.isalpha():
+        return Reading(text)
     parts = _PARTS.fullmatch(text)
     assert parts is not None  # noqa: S101 - every part may be empty
-    if not parts["core"]:  # only digits: the number, whatever it was split into
-        return Reading("", after=parts["before"] + _number(parts["after"]))
-    wrapped = bool(parts["in_front"] or parts["behind"])
-    return Reading(parts["core"], parts["before"], _number(parts["after"]), wrapped=wrapped)
+    before, core, after = parts["before"], parts["core"], _number(parts["after"])
+    if not core:  # only digits: the number, whatever it was split into
+        return Reading("", after=before + after)
+    return Reading(core, before, after, wrapped=bool(parts["in_front"] or parts["behind"]))
 
 
 def _number(text: str) -> str:
     """Digits, with one dash for whatever divides them."""
-    return _SEPARATOR.sub("-", text.lstrip(_SEPARATING)) if text else ""
+    return text if text.isdigit() else _SEPARATOR.sub("-", text.lstrip(SEPARATING))
 
 
-def readings(text: str) -> list[Reading]:
-    """Every way to take a name apart: digits at its ends may be letters too (``mari0123``, ``4lex``, ``4.smith``)."""
-    plain = reading(text)
-    if not plain.text or not (plain.before or plain.after):
-        return [plain]
-    glued = _is_glued(text, plain)
-    fronts = [("", plain.before), *_folds_before(plain.before, glued[0])]
-    behinds = [("", plain.after), *_folds_behind(plain.after, glued[1])]
-    ways = [(front, behind) for front in fronts for behind in behinds][1:MOST_WAYS]
-    return [
-        plain,
-        *(
-            Reading(taken + plain.text + taken_behind, before, after, taken=True, wrapped=plain.wrapped)
-            for (taken, before), (taken_behind, after) in ways
-        ),
-    ]
+def other_readings(text: str, plain: Reading) -> Iterator[Reading]:
+    """Other ways to take it apart: digits at its ends may be letters too (``mari0123``, ``4lex``, ``4.smith``)."""
+    fronts = [("", plain.before), *_folds_before(plain, text)]
+    behinds = [("", plain.after), *_folds_behind(plain, text)]
+    ways = [(front, behind) for front in fronts for behind in behinds]
+    for (taken, before), (taken_behind, after) in ways[1:MOST_WAYS]:
+        yield Reading(taken + plain.text + taken_behind, before, after, taken=True, wrapped=plain.wrapped)
 
 
-def _is_glued(text: str, plain: Reading) -> tuple[bool, bool]:
-    """Whether the numbers before and behind stand right at the core."""
-    return plain.before + plain.text in text, plain.text + plain.after.partition("-")[0] in text
-
-
-def _folds_before(number: str, glued: bool) -> list[tuple[str, str]]:
+def _folds_before(plain: Reading, text: str) -> list[tuple[str, str]]:
     """The digits that the core may take from the number before it, and what is left of that."""
-    if not glued:  # an initial, as in 4.smith
+    number = plain.before
+    if not number:
+        return []
+    if number + plain.text not in text:  # an initial, as in 4.smith
         return [(number + ".", "")] if len(number) == 1 else []
     return [(number[-n:], number[:-n]) for n in range(1, min(len(number), MOST_FOLDED) + 1)]
 
 
-def _folds_behind(number: str, glued: bool) -> list[tuple[str, str]]:
+def _folds_behind(plain: Reading, text: str) -> list[tuple[str, str]]:
+    number = plain.after
+    if not number:
+        return []
     first, _, rest = number.partition("-")
-    if not glued:  # a surname that is all digits, as in p1n4.14883
-        return [("." + first, rest)] if first else []
+    if plain.text + first not in text:  # a surname that is all digits, as in p1n4.14883
+        return [("." + first, rest)]
     return [(first[:n], number[n:].lstrip("-")) for n in range(1, min(len(first), MOST_FOLDED) + 1)]
