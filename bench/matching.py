@@ -45,6 +45,7 @@ def independent_guard() -> Guard:
 def knock(guard: Guard, thresholds: Thresholds | None = None) -> Listed:
     def listed(ids: list[str]) -> Judge:
         engine = Engine(map(rule, ids), guard=guard, thresholds=thresholds)
+        engine.settle()
         return lambda user: engine.look(user, now=NOW).verdict
 
     return listed

@@ -7,46 +7,46 @@ def distance(left: str, right: str, most: int) -> int | None:
     """Return the least number of letters put in, left out, replaced or swapped with their neighbour.
 
     None if it is more than ``most``. A swapped pair is not edited again
-    (optimal string alignment).
+    (optimal string alignment). Quick for the one or two edits it is asked for.
     """
-    if abs(len(left) - len(right)) > most:
-        return None
-    left, right = _trimmed(left, right)
-    longest = max(len(left), len(right))
-    if not left or not right or longest == 1:
-        return longest if longest <= most else None
-    if longest == 2 and left == right[::-1]:
-        return 1
-    if most == 1:
-        return None
-    found = _table(left, right, most)
-    return found if found <= most else None
+    for edits in range(most + 1):
+        if _within(left, right, edits):
+            return edits
+    return None
+
+
+def _within(left: str, right: str, edits: int) -> bool:
+    """Whether so many edits make one into the other. What both begin with never needs one."""
+    if edits == 0:
+        return left == right
+    if abs(len(left) - len(right)) > edits:
+        return False
+    at = _shared(left, right)
+    left, right = left[at:], right[at:]
+    return (
+        _within(left[1:], right[1:], edits - 1)
+        or _within(left[1:], right, edits - 1)
+        or _within(left, right[1:], edits - 1)
+        or (left[:2] == right[1::-1] != "" and _within(left[2:], right[2:], edits - 1))
+    )
+
+
+def _shared(left: str, right: str) -> int:
+    """How many letters both begin with."""
+    at = 0
+    for a, b in zip(left, right, strict=False):
+        if a != b:
+            break
+        at += 1
+    return at
 
 
 def _trimmed(left: str, right: str) -> tuple[str, str]:
-    """The two without what they share at their ends, which never takes an edit."""
-    start, shorter = 0, min(len(left), len(right))
-    while start < shorter and left[start] == right[start]:
-        start += 1
-    end = 0
-    while end < shorter - start and left[-1 - end] == right[-1 - end]:
-        end += 1
-    return left[start : len(left) - end], right[start : len(right) - end]
-
-
-def _table(left: str, right: str, most: int) -> int:
-    before: list[int] = []
-    row = list(range(len(right) + 1))
-    for i, a in enumerate(left, 1):
-        before, row, last = row, [i], before
-        for j, b in enumerate(right, 1):
-            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (a != b))
-            if i > 1 and j > 1 and a == right[j - 2] and left[i - 2] == b:
-                cost = min(cost, last[j - 2] + 1)
-            row.append(cost)
-        if min(row) > most and min(before) > most:
-            return most + 1
-    return row[-1]
+    """The two without what they share at their ends."""
+    start = _shared(left, right)
+    left, right = left[start:], right[start:]
+    end = _shared(left[::-1], right[::-1])
+    return left[: len(left) - end], right[: len(right) - end]
 
 
 def how(rule: str, name: str) -> str:

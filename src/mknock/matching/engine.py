@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Final
 
@@ -16,8 +18,10 @@ from mknock.matching.judge import OWN_NUMBER, Judge, Likeness, Thresholds
 from mknock.matching.reading import Reading, other_readings, reading
 from mknock.matching.register import KINDS, Register, without_port
 
-CROWD: Final = 64
-"""Rules of one skeleton that a look compares, the oldest first: a wave of thousands costs no more than these."""
+CROWD: Final = 16
+"""Rules of one skeleton that a look compares: a wave of thousands costs no more than these."""
+MANY: Final = 100
+"""Rules from which on a load is prepared for."""
 LONGEST: Final = 255
 """Letters of a name that are looked at; a Matrix ID has no more."""
 EVERY_DOOR: Final = Stance()
@@ -55,32 +59,42 @@ class Engine:
     # --- rules ------------------------------------------------------------------------------------
 
     def load(self, rules: Iterable[Rule]) -> None:
-        """Add many rules; the index gets its full size at once.
+        """Add many rules at once.
+
+        Names two slips away from theirs are found when ``tidy`` or ``settle``
+        have had their time; everything else at once.
 
         Raises:
             BadGlob: a pattern is not used.
         """
         rules = list(rules)
-        if not self._rules and len(rules) > 100:
+        if not self._rules and len(rules) > MANY:
             self._names = Neighbours(self._expected(rules))
-        for rule in rules:
-            self.add(rule)
+        with _without_garbage_collection():
+            for rule in rules:
+                self.add(rule, later=len(rules) > MANY)
 
-    def add(self, rule: Rule) -> None:
+    def add(self, rule: Rule, *, later: bool = False) -> None:
         """Add a rule, in place of the one that the same source has for the same entity.
 
         Raises:
             BadGlob: its pattern is not used.
         """
-        self.remove(rule)
-        number = len(self._rules)
         register = self._allows if rule.allow else self._blocks
+        if register.under(rule):
+            self.remove(rule)
+        number = len(self._rules)
         register.add(rule, number)
         self._rules.append(rule)
         self._count += 1
         if rule.kind is RuleKind.USER and rule.look_alikes and not rule.allow:
-            for key, reach in self._keys(rule):
-                self._join(self._names.add(key, reach), number)
+            self._add_name(rule, number, later)
+
+    def _add_name(self, rule: Rule, number: int, later: bool) -> None:
+        name = reading(seen(_localpart(rule)).text)
+        for key, reach in self._keys(name):
+            letters = name.tight if reach and key == name.skeleton else ""
+            self._join(self._names.add(key, reach, letters, later=later), number, first=not name.number)
 
     def remove(self, rule: Rule) -> bool:
         """Take out what ``rule``'s source has for its entity; return whether there was something."""
@@ -95,21 +109,25 @@ class Engine:
                 return True
         return False
 
-    def tidy(self, most: int = 200) -> bool:
-        """Do a little of the index's housekeeping, a millisecond or two; return whether there is more to do."""
+    def tidy(self, most: int = 20) -> bool:
+        """Do a little of the index's housekeeping, about a millisecond; return whether there is more to do."""
         return self._names.tidy(most)
+
+    def settle(self) -> None:
+        """Do all of the housekeeping now."""
+        while self.tidy(5000):
+            pass
 
     def _expected(self, rules: list[Rule]) -> int:
         """How many entries the index will have, from every 20th rule; room for some more."""
         sample = [rule for rule in rules[::20] if rule.kind is RuleKind.USER]
         if not sample:
             return FIRST_TABLE
-        keys = [(len(key), reach) for rule in sample for key, reach in self._keys(rule)]
+        keys = [(len(key), reach) for rule in sample for key, reach in self._keys(_read(_localpart(rule)))]
         return int(entries(keys) / len(rules[::20]) * len(rules) * 1.1) + FIRST_TABLE
 
-    def _keys(self, rule: Rule) -> Iterator[tuple[str, int]]:
+    def _keys(self, name: Reading) -> Iterator[tuple[str, int]]:
         """What a rule's name is found by, each with its reach: its skeletons, and the whole of it with a number."""
-        name = _read(_localpart(rule.entity))
         if not name.text:
             return
         skeleton, *paired = name.keys
@@ -119,19 +137,20 @@ class Engine:
         if name.number:
             yield name.whole, int(len(name.number) >= OWN_NUMBER)
 
-    def _join(self, skeleton: int, number: int) -> None:
+    def _join(self, skeleton: int, number: int, *, first: bool) -> None:
+        """Enter a rule under its skeleton; one without a number stands first, since it says most."""
         there = self._alike.get(skeleton)
         if there is None:
             self._alike[skeleton] = number
-        elif isinstance(there, list):
-            there.append(number)
-        else:
-            self._alike[skeleton] = [there, number]
+        elif not isinstance(there, list):
+            self._alike[skeleton] = [number, there] if first else [there, number]
+        elif number not in there[-2:]:
+            there.insert(0 if first else len(there), number)
 
     def _part(self, rule: Rule, number: int) -> None:
         if rule.kind is not RuleKind.USER:
             return
-        for key, _ in self._keys(rule):
+        for key, _ in self._keys(_read(_localpart(rule))):
             skeleton = self._names.numbers.get(key)
             there = self._alike.get(skeleton) if skeleton is not None else None
             if isinstance(there, list) and number in there:
@@ -202,7 +221,7 @@ class Engine:
         if not plain.text:
             return
         disguised = shown.disguised
-        for key in plain.keys:
+        for key in (*plain.keys, plain.whole) if plain.number else plain.keys:
             if (found := numbers.get(key)) is not None:
                 yield found, _Same(judge, plain, disguised)
         yield from self._close(plain)
@@ -216,10 +235,10 @@ class Engine:
         yield from self._longer(plain)
 
     def _close(self, name: Reading) -> Iterator[tuple[int, _Judging]]:
-        for found, edits in self._names.near(name.skeleton):
+        for found, edits in self._names.near(name.skeleton, name.tight):
             yield found, _Close(self._judge, name, edits)
         if len(name.number) >= OWN_NUMBER:
-            for found, edits in self._names.near(name.whole, 1):
+            for found, edits in self._names.near(name.whole, most=1):
                 yield found, _Close(self._judge, name, edits)
 
     def _longer(self, name: Reading) -> Iterator[tuple[int, _Judging]]:
@@ -274,7 +293,7 @@ class Engine:
             for key in way.keys:
                 skeleton = self._names.numbers.get(key)
                 for number, rule in self._rules_of(skeleton, now) if skeleton is not None else ():
-                    name = _read(_localpart(rule.entity))
+                    name = _read(_localpart(rule))
                     if self._is_telling(name) and way.number in ("", name.number):
                         found[number] = Match(rule, Kind.DISPLAY_NAME, (*shown.steps, "by the display name"))
         return list(found.values())
@@ -329,10 +348,22 @@ class _Longer(_Judging):
         return self._judge.longer(self._name, rule, self._rest, self._numbered)
 
 
-def _localpart(entity: str) -> str:
-    return entity.removeprefix("@").partition(":")[0][:LONGEST]
+def _localpart(rule: Rule) -> str:
+    return rule.key[1:].partition(":")[0][:LONGEST]
 
 
-@lru_cache(maxsize=2048)
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Spare the collector a list of rules, which is no garbage."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@lru_cache(maxsize=4096)
 def _read(localpart: str) -> Reading:
     return reading(seen(localpart).text)

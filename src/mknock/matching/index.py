@@ -20,6 +20,8 @@ MOST_ENTRIES: Final = 2 + PREFIX + PREFIX * (PREFIX - 1) // 2
 """Entries of one skeleton, at most."""
 FIRST_TABLE: Final = 1 << 15
 """Entries that the first table has room for."""
+TABLES: Final = 3
+"""Tables that a look may have to ask before they are merged."""
 LARGEST_STEP: Final = 1 << 19
 """Entries of a table that is added in passing, so that adding one rule never waits for a large one."""
 
@@ -27,18 +29,17 @@ LARGEST_STEP: Final = 1 << 19
 class Neighbours:
     """Skeletons by number, each with its reach: how many edits away a name is still found.
 
-    Two swaps are found from a reach of one on.
-
     Entries that were added one by one lie in several tables, each of which a
     look has to ask; ``tidy`` puts them into one, a few at a time.
     """
 
-    __slots__ = ("_moved", "_next", "_reach", "_shortest", "_tables", "numbers", "skeletons")
+    __slots__ = ("_behind", "_merge", "_reach", "_shortest", "_tables", "numbers", "skeletons")
 
     def __init__(self, expected: int = FIRST_TABLE) -> None:
         self._tables = [PackedTable(expected)]
-        self._next: PackedTable | None = None
-        self._moved = 0
+        self._merge: _Merge | None = None
+        self._behind: list[int] = []
+        """Numbers of skeletons whose second edit is not entered yet."""
         self._shortest = [999, 999, 999]
         """The shortest skeleton of each reach."""
         self._reach = bytearray()
@@ -51,75 +52,115 @@ class Neighbours:
 
     @property
     def untidy(self) -> bool:
-        return len(self._tables) > 1
+        """Whether ``tidy`` has something to do."""
+        return bool(self._behind or self._merge or len(self._tables) > TABLES)
 
-    def add(self, skeleton: str, reach: int) -> int:
+    def add(self, skeleton: str, reach: int, letters: str = "", *, later: bool = False) -> int:
         """Return the skeleton's number, a new one if it was not there.
 
-        Whoever comes with a longer reach extends it for all.
+        Whoever comes with a longer reach extends it for all. ``letters`` are
+        what the name's swapped forms share, in any order. What a reach of two
+        takes is left to ``tidy`` if it may come ``later``.
         """
         number = self.numbers.get(skeleton)
         if number is None:
             number = self.numbers[skeleton] = len(self.skeletons)
             self.skeletons.append(skeleton)
             self._reach.append(0)
-        if reach > self._reach[number] and number < MOST_NUMBERS:
-            self._reach[number] = reach
-            self._shortest[reach] = min(self._shortest[reach], len(skeleton))
-            self._enter(skeleton, number, reach)
+        if reach and number < MOST_NUMBERS:
+            table = self._table()
+            if letters:
+                table.put((hash("".join(sorted(letters))),), number)
+            if reach > self._reach[number]:
+                self._extend(table, number, reach, later)
         return number
 
-    def near(self, text: str, most: int = 2) -> Iterator[tuple[int, int]]:
-        """The numbers of all skeletons within their reach of the text, each with its distance, not 0."""
+    def near(self, text: str, letters: str = "", most: int = 2) -> Iterator[tuple[int, int]]:
+        """The numbers of all skeletons within their reach of the text, each with its distance, not 0.
+
+        Whoever shares the ``letters`` comes with 2, and may be farther away.
+        """
         edits = most if most < 2 or len(text) >= self._shortest[2] - 2 else 1
-        if len(text) < self._shortest[edits] - edits:
-            return
         hashes = _neighbourhood(text, edits)
         found = {number for table in self._tables for number in table.numbers(hashes)}
         for number in found:
-            skeleton = self.skeletons[number]
-            edits = distance(skeleton, text, 2) or 0
-            if 0 < edits <= self._reach[number] or (edits and sorted(skeleton) == sorted(text)):
+            edits = distance(self.skeletons[number], text, self._reach[number]) or 0
+            if edits:
                 yield number, edits
+        if letters:
+            hashes = [hash("".join(sorted(letters)))]
+            for number in {number for table in self._tables for number in table.numbers(hashes)} - found:
+                yield number, 2
 
-    def tidy(self, most: int = 200) -> bool:
-        """Move up to ``most`` skeletons towards one table; return whether there is more to do."""
-        if self._next is None:
-            if not self.untidy:
-                return False
-            self._next, self._moved = PackedTable(2 * sum(table.used for table in self._tables)), 0
-        last = min(len(self.skeletons), MOST_NUMBERS)
-        end = min(self._moved + most, last)
-        for number in range(self._moved, end):
-            if self._next.room < MOST_ENTRIES:  # too much was added meanwhile: begin again with a larger one
-                self._next = None
-                return True
-            self._put(self._next, self.skeletons[number], number, self._reach[number])
-        self._moved = end
-        if end == last:
-            self._tables, self._next = [self._next], None
+    def tidy(self, most: int = 20) -> bool:
+        """Do the work of up to ``most`` skeletons; return whether there is more to do."""
+        if self._behind:
+            for _ in range(min(most, len(self._behind))):
+                number = self._behind.pop()
+                self._table().put(_two_left_out(self.skeletons[number]), number)
+        elif self._merge is not None:
+            if self._merge.step(most * MOST_ENTRIES):
+                self._tables = [self._merge.into, *self._tables[self._merge.count :]]
+                self._merge = None
+        elif len(self._tables) > TABLES:
+            self._merge = _Merge(self._tables)
+            self._tables = [*self._tables, PackedTable(FIRST_TABLE)]  # for what is added meanwhile
         return self.untidy
 
-    def _enter(self, skeleton: str, number: int, reach: int) -> None:
+    def _extend(self, table: PackedTable, number: int, reach: int, later: bool) -> None:
+        skeleton, before = self.skeletons[number], self._reach[number]
+        self._reach[number] = reach
+        self._shortest[reach] = min(self._shortest[reach], len(skeleton))
+        if not before:
+            table.put(_neighbourhood(skeleton, 1), number)
+        if reach > 1 and later:
+            self._behind.append(number)
+        elif reach > 1:
+            table.put(_two_left_out(skeleton), number)
+
+    def _table(self) -> PackedTable:
+        """The table that has room for one more skeleton."""
         if self._tables[-1].room < MOST_ENTRIES:
             taken = sum(table.used for table in self._tables)
             self._tables = [*self._tables, PackedTable(max(FIRST_TABLE, min(taken, LARGEST_STEP)))]
-        self._put(self._tables[-1], skeleton, number, reach)
-        if self._next is not None and number < self._moved:
-            self._put(self._next, skeleton, number, reach)
+        return self._tables[-1]
 
-    def _put(self, table: PackedTable, skeleton: str, number: int, reach: int) -> None:
-        if reach:
-            table.put(_neighbourhood(skeleton, reach), number)
+
+class _Merge:
+    """Tables on their way into one."""
+
+    __slots__ = ("_at", "_done", "_tables", "into")
+
+    def __init__(self, tables: list[PackedTable]) -> None:
+        self._tables = tables
+        self.into = PackedTable(sum(table.used for table in tables) * 4 // 3)
+        self._done = self._at = 0
+
+    @property
+    def count(self) -> int:
+        return len(self._tables)
+
+    def step(self, slots: int) -> bool:
+        """Move so many slots; return whether that was all."""
+        if self.into.take_from(self._tables[self._done], self._at, slots):
+            self._done, self._at = self._done + 1, 0
+        else:
+            self._at += slots
+        return self._done == len(self._tables)
 
 
 def _neighbourhood(text: str, edits: int) -> list[int]:
-    """Hashes of the text's sorted letters, and of what is left of its start without up to ``edits`` letters."""
+    """Hashes of what is left of the text's start when up to ``edits`` letters are left out."""
     start = text[:PREFIX]
-    hashes = [hash("".join(sorted(text))), hash(tuple(start)), *map(hash, combinations(start, len(start) - 1))]
+    hashes = [hash(tuple(start)), *map(hash, combinations(start, len(start) - 1))]
     if edits > 1:
-        hashes += map(hash, combinations(start, len(start) - 2))
+        hashes += _two_left_out(text)
     return hashes
+
+
+def _two_left_out(text: str) -> list[int]:
+    start = text[:PREFIX]
+    return list(map(hash, combinations(start, len(start) - 2)))
 
 
 def entries(lengths: Iterable[tuple[int, int]]) -> int:

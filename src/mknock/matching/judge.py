@@ -37,7 +37,7 @@ class Thresholds:
     swap_of_common: int = 6
     two_edits: int = 6
     """Two pairs of letters swapped."""
-    two_edits_apart: int = 8
+    two_edits_apart: int = 9
     """Any two slips in a rare name."""
     one_edit_refused: int = 7
     """One slip in a rare name of so many letters refuses."""

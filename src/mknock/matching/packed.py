@@ -1,4 +1,4 @@
-"""Memory-thrifty sets and tables of hashes: four bytes a slot in one array, without an object an entry.
+"""Memory-thrifty sets and tables of hashes: one array, without an object an entry.
 
 The hashes are Python's own. They differ from process to process and are never stored, so nobody can choose
 names that collide; whoever finds an entry compares the names themselves.
@@ -10,10 +10,11 @@ from array import array
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-_EMPTY: Final = b"\0\0\0\0"
 NUMBER_BITS: Final = 20
 MOST_NUMBERS: Final = (1 << NUMBER_BITS) - 1
-"""Numbers that fit beside twelve bits of the hash."""
+"""Numbers that fit beside the hash."""
+HASH: Final = (1 << 64 - NUMBER_BITS) - 1
+"""The part of a hash that is kept."""
 FULL: Final = 0.7
 """The share of slots above which probing takes too long."""
 
@@ -26,7 +27,7 @@ class PackedSet:
     def __init__(self, words: Iterable[str]) -> None:
         hashes = {hash(word) for word in words}
         self._size = len(hashes) * 5 // 3 + 7
-        self._slots = array("I", _EMPTY * self._size)
+        self._slots = array("I", b"\0" * 4 * self._size)
         for hashed in hashes:
             self._put(hashed)
 
@@ -48,13 +49,13 @@ class PackedSet:
 
 
 class PackedTable:
-    """From hashes to small numbers; several numbers may share a hash, and a strange number may turn up."""
+    """From hashes to small numbers; several numbers may share a hash."""
 
     __slots__ = ("_size", "_slots", "used")
 
     def __init__(self, capacity: int) -> None:
         self._size = int(capacity / FULL) + 7
-        self._slots = array("I", _EMPTY * self._size)
+        self._slots = array("Q", b"\0" * 8 * self._size)
         self.used = 0
 
     @property
@@ -64,15 +65,35 @@ class PackedTable:
 
     @property
     def bytes(self) -> int:
-        return self._size * 4
+        return self._size * 8
 
     def put(self, hashes: Iterable[int], number: int) -> None:
         """Enter the number under each of the hashes."""
-        slots, size, used = self._slots, self._size, 0
         number += 1
+        self._enter([(hashed & HASH) << NUMBER_BITS | number for hashed in hashes])
+
+    def take_from(self, other: PackedTable, start: int, count: int) -> bool:
+        """Enter what stands in ``count`` slots of another table; return whether those were its last."""
+        self._enter(filter(None, other._slots[start : start + count]))
+        return start + count >= other._size
+
+    def numbers(self, hashes: Iterable[int]) -> Iterator[int]:
+        """The numbers that were entered under any of the hashes; one may come twice."""
+        slots, size = self._slots, self._size
         for hashed in hashes:
+            hashed &= HASH  # noqa: PLW2901
             at = hashed % size
-            entry = (hashed >> 40 & 0xFFF) << NUMBER_BITS | number
+            while entry := slots[at]:
+                if entry >> NUMBER_BITS == hashed:
+                    yield (entry & MOST_NUMBERS) - 1
+                at += 1
+                if at == size:
+                    at = 0
+
+    def _enter(self, entries: Iterable[int]) -> None:
+        slots, size, used = self._slots, self._size, 0
+        for entry in entries:
+            at = (entry >> NUMBER_BITS) % size
             while found := slots[at]:
                 if found == entry:
                     break
@@ -83,15 +104,3 @@ class PackedTable:
                 slots[at] = entry
                 used += 1
         self.used += used
-
-    def numbers(self, hashes: Iterable[int]) -> Iterator[int]:
-        """The numbers that were entered under any of the hashes; one may come twice."""
-        slots, size = self._slots, self._size
-        for hashed in hashes:
-            at = hashed % size
-            while entry := slots[at]:
-                if entry >> NUMBER_BITS == hashed >> 40 & 0xFFF:
-                    yield (entry & MOST_NUMBERS) - 1
-                at += 1
-                if at == size:
-                    at = 0
