@@ -4,16 +4,20 @@ A piece of its own: it knows Knock's rules and Matrix IDs, and nothing of stores
 """
 
 from mknock.matching.engine import Engine
+from mknock.matching.extent import Extent, extent
 from mknock.matching.finding import DEFAULT_ACTIONS, Action, Finding, Kind, Match, Stance, Verdict
 from mknock.matching.glob import BadGlob
 from mknock.matching.guard import Guard, default_guard
 from mknock.matching.judge import Thresholds
+from mknock.matching.rule_lines import BadRuleLine, read_rules, rule_of
 
 __all__ = [
     "DEFAULT_ACTIONS",
     "Action",
     "BadGlob",
+    "BadRuleLine",
     "Engine",
+    "Extent",
     "Finding",
     "Guard",
     "Kind",
@@ -22,4 +26,7 @@ __all__ = [
     "Thresholds",
     "Verdict",
     "default_guard",
+    "extent",
+    "read_rules",
+    "rule_of",
 ]
