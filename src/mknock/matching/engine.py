@@ -15,10 +15,10 @@ from mknock.matching.finding import ADMITTED, RANK, Action, Finding, Kind, Match
 from mknock.matching.guard import Guard, Rarity, default_guard
 from mknock.matching.index import FIRST_TABLE, Neighbours, entries
 from mknock.matching.judge import OWN_NUMBER, Judge, Likeness, Thresholds
-from mknock.matching.reading import Reading, other_readings, reading
+from mknock.matching.reading import Reading, other_skeletons, reading, taken
 from mknock.matching.register import KINDS, Register, without_port
 
-CROWD: Final = 16
+CROWD: Final = 10
 """Rules of one skeleton that a look compares: a wave of thousands costs no more than these."""
 MANY: Final = 100
 """Rules from which on a load is prepared for."""
@@ -171,8 +171,8 @@ class Engine:
     ) -> Finding:
         """Say what the rules make of a person. Takes any text whatever, and never raises.
 
-        A rule that names the person plainly and refuses ends the look, unless
-        it is to be ``thorough``.
+        The first rule that refuses ends the look, unless it is to be
+        ``thorough``.
         """
         text = str(user)
         localpart, _, server = text.removeprefix("@").partition(":")
@@ -185,7 +185,7 @@ class Engine:
             named = {id(match.rule) for match in matches}
             matches += (
                 match
-                for match in self._look_alikes(localpart[:LONGEST], server, now, stance)
+                for match in self._look_alikes(localpart[:LONGEST], server, now, stance, thorough)
                 if id(match.rule) not in named
             )
         if display_name:
@@ -197,13 +197,15 @@ class Engine:
         rules = (self._rules[number] for number in numbers)
         return [Match(rule, KINDS[rule.kind]) for rule in rules if rule is not None and rule.counts_at(now)]
 
-    def _look_alikes(self, localpart: str, server: str, now: float, stance: Stance) -> Iterator[Match]:
-        """The surest match of each rule that the name resembles."""
+    def _look_alikes(
+        self, localpart: str, server: str, now: float, stance: Stance, thorough: bool
+    ) -> list[Match]:
+        """The surest match of each rule that the name resembles, up to the first that refuses."""
         best: dict[int, Match] = {}
         host, shown = without_port(server.lower()), seen(localpart)
         for skeleton, likeness in self._likenesses(shown):
             likenesses: dict[str, Likeness | None] = {}
-            for number, rule in self._rules_of(skeleton, now):
+            for number, rule in self._rules_of(skeleton, now, likeness.crowd):
                 name, _, theirs = rule.key[1:].partition(":")
                 elsewhere = without_port(theirs) != host
                 if elsewhere and not (stance.other_servers and likeness.reaches_across):
@@ -213,7 +215,9 @@ class Engine:
                 match = self._match(likenesses[name], rule, shown, host if elsewhere else "")
                 if match and (number not in best or RANK[match.kind] < RANK[best[number].kind]):
                     best[number] = match
-        yield from best.values()
+                    if not thorough and stance.action(match.kind) is Action.REFUSE:
+                        return list(best.values())
+        return list(best.values())
 
     def _likenesses(self, shown: Seen) -> Iterator[tuple[int, _Judging]]:
         """Each skeleton that is worth a look, and how to judge a name of it."""
@@ -226,12 +230,12 @@ class Engine:
                 yield found, _Same(judge, plain, disguised)
         yield from self._close(plain)
         if plain.number:
-            for way in other_readings(shown.text, plain):
-                for key in way.keys:
-                    if (found := numbers.get(key)) is not None:
-                        yield found, _Same(judge, way, disguised)
-                if not way.number and len(way.letters) - len(plain.letters) == 1:
-                    yield from self._close(way)
+            for key, way in other_skeletons(shown.text, plain):
+                if (found := numbers.get(key)) is not None:
+                    yield found, _Same(judge, taken(plain, way), disguised)
+            if len(plain.number) == 1:  # that digit may be a letter, and another letter wrong
+                way = (plain.before, ""), (plain.after, "")
+                yield from self._close(taken(plain, way))
         yield from self._longer(plain)
 
     def _close(self, name: Reading) -> Iterator[tuple[int, _Judging]]:
@@ -255,11 +259,11 @@ class Engine:
                     if not numbered or not skeletons[found].isalpha():
                         yield found, _Longer(self._judge, name, rest, numbered)
 
-    def _rules_of(self, skeleton: int, now: float) -> Iterator[tuple[int, Rule]]:
+    def _rules_of(self, skeleton: int, now: float, most: int = CROWD) -> Iterator[tuple[int, Rule]]:
         numbers = self._alike.get(skeleton)
         if numbers is None:
             return
-        for number in numbers[:CROWD] if isinstance(numbers, list) else (numbers,):
+        for number in numbers[:most] if isinstance(numbers, list) else (numbers,):
             rule = self._rules[number]
             if rule is not None and rule.counts_at(now):
                 yield number, rule
@@ -288,8 +292,9 @@ class Engine:
         """Rules whose user name the display name reads like. What is common says nothing."""
         shown = seen(display_name)
         plain = reading(shown.text)
+        ways = (taken(plain, way) for _, way in other_skeletons(shown.text, plain))
         found: dict[int, Match] = {}
-        for way in (plain, *other_readings(shown.text, plain)) if plain.text else ():
+        for way in (plain, *ways) if plain.text else ():
             for key in way.keys:
                 skeleton = self._names.numbers.get(key)
                 for number, rule in self._rules_of(skeleton, now) if skeleton is not None else ():
@@ -306,6 +311,8 @@ class _Judging:
 
     reaches_across = False
     """Whether it counts when the rule is of another server."""
+    crowd = 4
+    """How many rules of the skeleton are worth it."""
 
     def __init__(self, judge: Judge, name: Reading) -> None:
         self._judge, self._name = judge, name
@@ -317,6 +324,7 @@ class _Judging:
 class _Same(_Judging):
     __slots__ = ("_disguised",)
     reaches_across = True
+    crowd = CROWD
 
     def __init__(self, judge: Judge, name: Reading, disguised: bool) -> None:
         super().__init__(judge, name)

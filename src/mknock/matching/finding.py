@@ -56,7 +56,7 @@ class Kind(StrEnum):
     OTHER_SERVER = "other_server"
     """It reads the same, on another server."""
     DISPLAY_NAME = "display_name"
-    """What the person calls themselves reads like a blocked or protected name."""
+    """What the person calls themselves reads like a blocked user's name."""
 
 
 DEFAULT_ACTIONS: Final[Mapping[Kind, Action]] = MappingProxyType(
@@ -103,8 +103,6 @@ class Stance:
     """For each kind of match; what is missing is as in DEFAULT_ACTIONS."""
     other_servers: bool = True
     """Whether a name on another server than the rule's can be its look-alike."""
-    protected_names: tuple[str, ...] = ()
-    """Display names that nobody else may use: the moderators', the bot's."""
 
     def action(self, kind: Kind) -> Action:
         return self.actions.get(kind) or DEFAULT_ACTIONS[kind]

@@ -174,7 +174,7 @@ class Judge:
             return None  # a person in their own right
         else:
             kind = self._closeness(name, rule, edits, number, rarities[1])
-        return Likeness(kind, (how(rule.tight, name.tight), *number.steps), edits) if kind else None
+        return Likeness(kind, (how(rule.spelled, name.spelled), *number.steps), edits) if kind else None
 
     def _closeness(
         self, name: Reading, rule: Reading, edits: int, number: Number, rarity: Rarity

@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from operator import eq
 from typing import Final
 
 SEPARATING: Final = " \t\n\r\v\f._-=/+~,:;'\"`()[]{}<>*#&%^?\\"
-_SEPARATOR: Final = re.compile(rf"[{re.escape(SEPARATING)}]+")
-_PARTS: Final = re.compile(
-    r"(?P<in_front>S*)(?P<before>[0-9]*)S*(?P<core>.*?)(?P<after>(?:S*[0-9]+)*)(?P<behind>S*)".replace(
-        "S", rf"[{re.escape(SEPARATING)}]"
-    ),
-    re.DOTALL,
-)
+DIGITS: Final = "0123456789"
+_AS_BLANKS: Final = str.maketrans(dict.fromkeys(SEPARATING, " "))
 _RUN: Final = re.compile(r"(.)\1+", re.DOTALL)
 
 AS_LETTERS: Final = str.maketrans("0123456789@$!|€", "olzeasgtbgasiie")
@@ -68,11 +64,11 @@ class Reading:
         if text.isalpha():
             self.words, self.letters, self.spelled = (text,), text, text
         else:
-            self.words = tuple(filter(None, _SEPARATOR.split(text)))
+            self.words = tuple(text.translate(_AS_BLANKS).split())
             self.letters = "".join(self.words)
             self.spelled = self.letters.translate(AS_LETTERS)
         self.tight = self.spelled.replace("i", "l")
-        self.skeleton = _RUN.sub(r"\1", self.tight)
+        self.skeleton = collapsed(self.tight)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -93,40 +89,54 @@ class Reading:
 
 
 def _paired(spelled: str) -> Iterator[str]:
-    for text in (spelled, _RUN.sub(r"\1", spelled)):
+    for text in (spelled, collapsed(spelled)):
         for two, one in PAIRS:
             text = text.replace(two, one)  # noqa: PLW2901 - one after the other
-        yield _RUN.sub(r"\1", text.replace("i", "l"))
+        yield collapsed(text.replace("i", "l"))
+
+
+def collapsed(text: str) -> str:
+    """The text with each letter once where it is doubled."""
+    return _RUN.sub(r"\1", text) if True in map(eq, text, text[1:]) else text
 
 
 def reading(text: str) -> Reading:
     """Take a name apart in the plain way: all digits at its ends are numbers."""
     if text.isalpha():
         return Reading(text)
-    parts = _PARTS.fullmatch(text)
-    assert parts is not None  # noqa: S101 - every part may be empty
-    before, core, after = parts["before"], parts["core"], _number(parts["after"])
+    body = text.strip(SEPARATING)
+    rest = body.lstrip(DIGITS)
+    before, rest = body[: len(body) - len(rest)], rest.lstrip(SEPARATING)
+    core = rest.rstrip(DIGITS + SEPARATING)
+    after = rest[len(core) :].translate(_AS_BLANKS).split()
     if not core:  # only digits: the number, whatever it was split into
-        return Reading("", after=before + after)
-    return Reading(core, before, after, wrapped=bool(parts["in_front"] or parts["behind"]))
+        return Reading("", after="".join((before, *after)))
+    return Reading(core, before, "-".join(after), wrapped=len(body) < len(text))
 
 
-def _number(text: str) -> str:
-    """Digits, with one dash for whatever divides them."""
-    return text if text.isdigit() else _SEPARATOR.sub("-", text.lstrip(SEPARATING))
-
-
-def other_readings(text: str, plain: Reading) -> Iterator[Reading]:
-    """Other ways to take it apart: digits at its ends may be letters too (``mari0123``, ``4lex``, ``4.smith``)."""
+def other_skeletons(text: str, plain: Reading) -> Iterator[tuple[str, Way]]:
+    """Skeletons of other ways to take it apart: digits at its ends may be letters (``mari0123``, ``4lex``)."""
     fronts = [("", plain.before), *_folds_before(plain, text)]
     behinds = [("", plain.after), *_folds_behind(plain, text)]
-    ways = [(front, behind) for front in fronts for behind in behinds]
-    for (taken, before), (taken_behind, after) in ways[1:MOST_WAYS]:
-        yield Reading(taken + plain.text + taken_behind, before, after, taken=True, wrapped=plain.wrapped)
+    for way in [(front, behind) for front in fronts for behind in behinds][1:MOST_WAYS]:
+        (front, _), (behind, _) = way
+        yield collapsed(front.translate(_TIGHT) + plain.tight + behind.translate(_TIGHT)), way
 
 
-def _folds_before(plain: Reading, text: str) -> list[tuple[str, str]]:
-    """The digits that the core may take from the number before it, and what is left of that."""
+def taken(plain: Reading, way: Way) -> Reading:
+    """The reading in which the core takes the digits of this way."""
+    (front, before), (behind, after) = way
+    return Reading(front + plain.text + behind, before, after, taken=True, wrapped=plain.wrapped)
+
+
+Fold = tuple[str, str]
+"""The digits that the core takes from a number, and what is left of that."""
+Way = tuple[Fold, Fold]
+"""The fold before the core and the one behind it."""
+_TIGHT: Final = AS_LETTERS | {ord("i"): "l", ord("."): None}
+
+
+def _folds_before(plain: Reading, text: str) -> list[Fold]:
     number = plain.before
     if not number:
         return []
@@ -135,7 +145,7 @@ def _folds_before(plain: Reading, text: str) -> list[tuple[str, str]]:
     return [(number[-n:], number[:-n]) for n in range(1, min(len(number), MOST_FOLDED) + 1)]
 
 
-def _folds_behind(plain: Reading, text: str) -> list[tuple[str, str]]:
+def _folds_behind(plain: Reading, text: str) -> list[Fold]:
     number = plain.after
     if not number:
         return []
