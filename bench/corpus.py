@@ -129,6 +129,12 @@ def _somebody(dice: random.Random) -> str:
     return first + apart + last + _digits(dice)
 
 
+def people(count: int, *, seed: int) -> list[str]:
+    """So many different user names."""
+    dice = random.Random(seed)
+    return _distinct(lambda: _somebody(dice), count)
+
+
 def _crowds(dice: random.Random) -> list[tuple[str, Callable[[], str], int]]:
     def first_of(least: int, most: int) -> Callable[[], str]:
         pools = [[n for n in names()[t] if least <= len(n) <= most] for t in ("english first", "european first")]
@@ -271,7 +277,7 @@ def _delete(name: str, dice: random.Random) -> str | None:
     return name[:at] + name[at + 1 :] if len(name) > 3 else None
 
 
-def _typo(name: str, dice: random.Random) -> str:
+def typo(name: str, dice: random.Random) -> str:
     at = dice.choice(_letters(name))
     return name[:at] + dice.choice(NEIGHBOURS[name[at]]) + name[at + 1 :]
 
@@ -348,7 +354,7 @@ OLD_KINDS: Final[dict[str, Twist]] = {
     "swap_1": _swap(1),
     "swap_2": _swap(2),
     "delete_1": _delete,
-    "typo_1": _typo,
+    "typo_1": typo,
     "prefix_word": _affixed(KNOWN_AFFIXES, "", front=True),
     "prefix_word_sep": _affixed(KNOWN_AFFIXES, _SEPARATORS, front=True),
     "suffix_word": _affixed(KNOWN_AFFIXES, "", front=False),
@@ -370,9 +376,9 @@ NEW_KINDS: Final[dict[str, Twist]] = {
     "prefix_unseen_sep": _affixed(UNSEEN_AFFIXES, _SEPARATORS, front=True),
     "suffix_unseen": _affixed(UNSEEN_AFFIXES, "", front=False),
     "suffix_unseen_sep": _affixed(UNSEEN_AFFIXES, _SEPARATORS, front=False),
-    "leet+typo": _then(_some(LEET, 1), _typo),
+    "leet+typo": _then(_some(LEET, 1), typo),
     "leet+swap": _then(_some(LEET, 1), _swap(1)),
-    "typo+suffix": _then(_typo, _behind("", 1, 3)),
+    "typo+suffix": _then(typo, _behind("", 1, 3)),
 }
 """Harder ones, which that experiment lacked."""
 OTHER_KINDS: Final[dict[str, Twist]] = {

@@ -10,7 +10,6 @@ import fnmatch
 import gc
 import random
 import re
-import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Iterable
@@ -19,9 +18,9 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Final
 
-from bench.corpus import INNOCENTS, KINDS, NEW_KINDS, OLD_KINDS, Corpus, corpus
+from bench.corpus import INNOCENTS, KINDS, NEW_KINDS, OLD_KINDS, SERVER, Corpus, corpus, people, typo
 from mknock.domain.rules import Rule, RuleKind
-from mknock.matching import Engine, Guard, Thresholds, Verdict
+from mknock.matching import Engine, Guard, Thresholds, Verdict, default_guard
 from mknock.matching.guard import shipped
 
 TUNED_ON: Final = 2
@@ -136,14 +135,16 @@ def overall(alarms: dict[str, Share]) -> Share:
 
 async def quality(_: Path) -> dict[str, object]:
     """Print the figures of the engine, with the guard that knows nothing of the corpus."""
-    people, mixed = corpus(REPORTED_ON), corpus(REPORTED_ON, mixed=True)
+    western, mixed = corpus(REPORTED_ON), corpus(REPORTED_ON, mixed=True)
     engine = knock(independent_guard())
-    figures: dict[str, object] = {"western": report(engine, people)}
+    figures: dict[str, object] = {"western": report(engine, western)}
     print("\na third of the block-list has non-Western names:")
     figures["mixed"] = report(engine, mixed, kinds=False)
+    print("\nwith the guard as it is shipped, which knows the names of the corpus:")
+    figures["shipped"] = report(knock(default_guard()), mixed, kinds=False)
     for name, other in (("rapidfuzz", plain_rapidfuzz), ("globs", globs)):
         print(f"\n{name}, for comparison:")
-        figures[name] = report(other, people, kinds=False, counts=(100, 1000))
+        figures[name] = report(other, western, kinds=False, counts=(100, 1000))
     return figures
 
 
@@ -169,3 +170,108 @@ def report(
         found = share(listed([a])(b) for a, b in ids)
         print(f"  pair, {pair:18} refused {found.refused:.1f} %, held {found.held:.1f} %")
     return figures
+
+
+# --- cost ---------------------------------------------------------------------------------------
+
+SIZES: Final = (1_000, 10_000, 100_000)
+WILDCARDS: Final = 1_000
+LOOKS: Final = 2_000
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a block-list of one size costs. Times in microseconds but for ``load``, which is in seconds."""
+
+    median: float
+    p99: float
+    load: float
+    settle: float
+    add: float
+    memory: float
+    """Bytes a rule, the rule itself included."""
+
+
+async def cost(_: Path) -> dict[str, object]:
+    """Print the price of a look at 1,000, 10,000 and 100,000 rules, up to 1,000 of them wildcards."""
+    guard = default_guard()
+    print("half of the looks are at strangers, half at rules with one typo")
+    costs = {size: _cost(size, guard) for size in SIZES}
+    for size, found in costs.items():
+        print(
+            f"{size:7,} rules: {found.median:.0f} µs a look, p99 {found.p99:.0f} µs; loaded in {found.load:.2f} s"
+            f" (second slips {found.settle:.2f} s more), one added in {found.add:.0f} µs, {found.memory:.0f} B a rule"
+        )
+    growth = costs[SIZES[-1]].median / costs[SIZES[0]].median
+    print(f"growth from {SIZES[0]:,} to {SIZES[-1]:,} rules: {growth:.2f} x")
+    print(f"memory with the guard's lists at 10,000 rules: {_memory_of_all():.1f} MB")
+    return {"growth": round(growth, 2)} | {str(size): vars(found) for size, found in costs.items()}
+
+
+def _cost(size: int, guard: Guard) -> Cost:
+    listed = some_rules(size)
+    began = time.perf_counter()
+    engine = Engine(listed, guard=guard)
+    loaded = time.perf_counter()
+    engine.settle()
+    settled = time.perf_counter()
+    times = sorted(_timed(engine, user) for user in _looks(listed))
+    return Cost(
+        median(times), times[len(times) * 99 // 100], loaded - began, settled - loaded, _added(engine), _memory(size)
+    )
+
+
+def some_rules(size: int) -> list[Rule]:
+    """Rules as a list shared between communities has them: a third on one server, the rest on 500 others."""
+    dice = random.Random(size)
+    names = people(size, seed=5)
+    wild = min(WILDCARDS, size // 2)
+    servers = [SERVER if dice.random() < 1 / 3 else f"s{dice.randint(1, 500)}.example" for _ in names]
+    exact = [rule(f"@{name}:{server}") for name, server in zip(names[wild:], servers[wild:], strict=True)]
+    return exact + [
+        Rule(RuleKind.USER_GLOB, f"@{name}*:*", f"@{name}*:*", "", "bench", "bench", 0.0) for name in names[:wild]
+    ]
+
+
+def _looks(listed: list[Rule]) -> list[str]:
+    dice = random.Random(1)
+    strangers = [f"@{name}:{SERVER}" for name in people(LOOKS // 2, seed=99)]
+    exact = [found.entity[1:].partition(":")[0] for found in listed if found.kind is RuleKind.USER]
+    return strangers + [f"@{typo(name, dice)}:{SERVER}" for name in dice.sample(exact, min(LOOKS // 2, len(exact)))]
+
+
+def _timed(engine: Engine, user: str) -> float:
+    began = time.perf_counter()
+    engine.look(user, now=NOW)
+    return (time.perf_counter() - began) * 1e6
+
+
+def _added(engine: Engine, count: int = 200) -> float:
+    fresh = [rule(f"@{name}x:{SERVER}") for name in people(count, seed=7)]
+    began = time.perf_counter()
+    for one in fresh:
+        engine.add(one)
+    return (time.perf_counter() - began) / count * 1e6
+
+
+def _memory(size: int) -> float:
+    guard = default_guard()
+    gc.collect()
+    tracemalloc.start()
+    engine = Engine(some_rules(size), guard=guard)
+    gc.collect()
+    used = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    return used / len(engine)
+
+
+def _memory_of_all() -> float:
+    shipped.cache_clear()
+    gc.collect()
+    tracemalloc.start()
+    kept = Engine(some_rules(10_000))
+    gc.collect()
+    used = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert len(kept) > 0
+    return used / 1e6

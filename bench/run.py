@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench import accept, deliver, growth, scan  # noqa: E402
+from bench import accept, deliver, growth, matching, scan  # noqa: E402
 
 PARTS = {
     "accept": accept.accept,
@@ -22,6 +22,8 @@ PARTS = {
     "memory": accept.memory,
     "growth": growth.growth,
     "scan": scan.scan,
+    "quality": matching.quality,
+    "cost": matching.cost,
     "stub": deliver.on_stub,
     "synapse": deliver.on_synapse,
 }

@@ -6,6 +6,7 @@ import gc
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 from mknock.domain.ids import MatrixID
@@ -239,10 +240,11 @@ class Engine:
         yield from self._longer(plain)
 
     def _close(self, name: Reading) -> Iterator[tuple[int, _Judging]]:
-        for found, edits in self._names.near(name.skeleton, name.tight):
-            yield found, _Close(self._judge, name, edits)
+        if self._guard.rarity(name) is not Rarity.COMMON:  # who bears a common name made no slip
+            for found, edits in islice(self._names.near(name.skeleton, name.tight), CROWD):
+                yield found, _Close(self._judge, name, edits)
         if len(name.number) >= OWN_NUMBER:
-            for found, edits in self._names.near(name.whole, most=1):
+            for found, edits in islice(self._names.near(name.whole, most=1), CROWD):
                 yield found, _Close(self._judge, name, edits)
 
     def _longer(self, name: Reading) -> Iterator[tuple[int, _Judging]]:

@@ -83,7 +83,7 @@ class Neighbours:
         edits = most if most < 2 or len(text) >= self._shortest[2] - 2 else 1
         hashes = _neighbourhood(text, edits)
         found = {number for table in self._tables for number in table.numbers(hashes)}
-        for number in found:
+        for number in sorted(found):
             edits = distance(self.skeletons[number], text, self._reach[number]) or 0
             if edits:
                 yield number, edits
