@@ -15,7 +15,7 @@ from mknock.matching.confusables import Seen, seen
 from mknock.matching.finding import ADMITTED, RANK, Action, Finding, Kind, Match, Stance, Verdict, finding
 from mknock.matching.guard import Guard, Rarity, default_guard
 from mknock.matching.index import FIRST_TABLE, Neighbours, entries
-from mknock.matching.judge import OWN_NUMBER, Judge, Likeness, Thresholds
+from mknock.matching.judge import OWN_NUMBER, Affix, Judge, Likeness, Thresholds
 from mknock.matching.reading import Reading, other_skeletons, reading, taken
 from mknock.matching.register import KINDS, Register, without_port
 
@@ -249,17 +249,18 @@ class Engine:
 
     def _longer(self, name: Reading) -> Iterator[tuple[int, _Judging]]:
         """Skeletons at either end of the name's, and what is left of it."""
-        numbers, skeletons, least = self._names.numbers, self._names.skeletons, self._thresholds.affix
+        numbers, skeletons, least = self._names.numbers, self._names.skeletons, self._thresholds.affix - 1
         for text, numbered in ((name.skeleton, False), (name.whole, True)):
             if numbered and text == name.tight:
                 return
             for length in range(least, len(text)):
-                for end, rest in ((text[:length], text[length:]), (text[-length:], text[:-length])):
+                for rest, end in ((text[length:], text[:length]), (text[:-length], text[-length:])):
                     found = numbers.get(end)
                     if found is None or not self._judge.may_be_affix(rest, end):
                         continue
                     if not numbered or not skeletons[found].isalpha():
-                        yield found, _Longer(self._judge, name, rest, numbered)
+                        affix = Affix(rest, behind=text.startswith(end), numbered=numbered)
+                        yield found, _Longer(self._judge, name, affix)
 
     def _rules_of(self, skeleton: int, now: float, most: int = CROWD) -> Iterator[tuple[int, Rule]]:
         numbers = self._alike.get(skeleton)
@@ -348,14 +349,14 @@ class _Close(_Judging):
 
 
 class _Longer(_Judging):
-    __slots__ = ("_numbered", "_rest")
+    __slots__ = ("_affix",)
 
-    def __init__(self, judge: Judge, name: Reading, rest: str, numbered: bool) -> None:
+    def __init__(self, judge: Judge, name: Reading, affix: Affix) -> None:
         super().__init__(judge, name)
-        self._rest, self._numbered = rest, numbered
+        self._affix = affix
 
     def __call__(self, rule: Reading) -> Likeness | None:
-        return self._judge.longer(self._name, rule, self._rest, self._numbered)
+        return self._judge.longer(self._name, rule, self._affix)
 
 
 def _localpart(rule: Rule) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 from mknock.matching.distance import distance
 from mknock.matching.packed import MOST_NUMBERS, PackedTable
 
-PREFIX: Final = 14
+PREFIX: Final = 11
 """Letters from the start of a skeleton that make up its neighbourhood; the rest is compared when it is found."""
 MOST_ENTRIES: Final = 2 + PREFIX + PREFIX * (PREFIX - 1) // 2
 """Entries of one skeleton, at most."""
@@ -82,15 +82,19 @@ class Neighbours:
         """
         edits = most if most < 2 or len(text) >= self._shortest[2] - 2 else 1
         hashes = _neighbourhood(text, edits)
-        found = {number for table in self._tables for number in table.numbers(hashes)}
-        for number in sorted(found):
-            edits = distance(self.skeletons[number], text, self._reach[number]) or 0
-            if edits:
-                yield number, edits
+        close = {number: self._distance(number, text) for number in self._under(hashes)}
+        yield from sorted((number, edits) for number, edits in close.items() if edits)
         if letters:
-            hashes = [hash("".join(sorted(letters)))]
-            for number in {number for table in self._tables for number in table.numbers(hashes)} - found:
-                yield number, 2
+            for number in sorted(self._under([hash("".join(sorted(letters)))])):
+                if not close.get(number) and self.skeletons[number] != text:
+                    yield number, 2
+
+    def _under(self, hashes: list[int]) -> set[int]:
+        return {number for table in self._tables for number in table.numbers(hashes)}
+
+    def _distance(self, number: int, text: str) -> int:
+        """How far a skeleton is from the text; 0 also if that is beyond its reach."""
+        return distance(self.skeletons[number], text, self._reach[number]) or 0
 
     def tidy(self, most: int = 20) -> bool:
         """Do the work of up to ``most`` skeletons; return whether there is more to do."""

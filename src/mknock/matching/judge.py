@@ -76,6 +76,17 @@ class Likeness:
 
 
 @dataclass(frozen=True, slots=True)
+class Affix:
+    """What a name has besides the rule's."""
+
+    rest: str
+    """In the form of a skeleton."""
+    behind: bool
+    numbered: bool
+    """Whether the name holds the rule's number too."""
+
+
+@dataclass(frozen=True, slots=True)
 class Signs:
     """What was done to the core, apart by whether innocent people do it too."""
 
@@ -249,15 +260,14 @@ class Judge:
 
     # --- something before or behind ---------------------------------------------------------------
 
-    def longer(self, name: Reading, rule: Reading, rest: str, numbered: bool) -> Likeness | None:
-        """Judge a name that holds the rule's at one end, with ``rest`` at the other.
-
-        ``numbered`` says that it holds the rule's number too.
-        """
-        if rest.isdigit() or self._is_another_name(name, rule):
+    def longer(self, name: Reading, rule: Reading, affix: Affix) -> Likeness | None:
+        """Judge a name that holds the rule's at one end, and something else at the other."""
+        if affix.rest.isdigit() or self._is_another_name(name, rule):
             return None
-        kind = self._affixed(name, rule, rest, numbered and len(rule.number) >= OWN_NUMBER)
-        return Likeness(kind, (f'"{rest}" before or behind it',)) if kind else None
+        kind = self._affixed(name, rule, affix.rest, affix.numbered and len(rule.number) >= OWN_NUMBER)
+        if kind is None:
+            return None
+        return Likeness(kind, (f'"{_as_written(name, affix)}" {"behind" if affix.behind else "before"} it',))
 
     def may_be_affix(self, rest: str, skeleton: str) -> bool:
         """Whether it is worth a look, before any rule is at hand."""
@@ -409,6 +419,16 @@ def _shared_end(left: str, right: str) -> int:
 
 
 _AFFIXES: Final = frozenset(form for word in AFFIXES for form in (Reading(word).skeleton, Reading(word).tight))
+
+
+def _as_written(name: Reading, affix: Affix) -> str:
+    """The affix as it stands in the name; as in the skeleton if it does not stand there in one piece."""
+    text = name.letters
+    for length in range(len(affix.rest), len(text)):
+        piece = text[-length:] if affix.behind else text[:length]
+        if Reading(piece).skeleton == affix.rest:
+            return piece
+    return affix.rest
 
 
 def _is_word_of(rest: str, name: Reading) -> bool:
