@@ -20,26 +20,42 @@ from typing import Final
 SERVER: Final = "example.org"
 ELSEWHERE: Final = "other.example"
 SEEDS: Final = 200
-INNOCENTS: Final = {"short first names": 500, "first names 5+": 500, "typical": 1000, "first+last 12+": 500, "digits": 100}
+INNOCENTS: Final = {
+    "short first names": 500,
+    "first names 5+": 500,
+    "typical": 1000,
+    "first+last 12+": 500,
+    "digits": 100,
+}
 NON_WESTERN: Final = 500
 ENGLISH: Final = 0.6
 """The share of English names among the Western ones."""
 
-ONSETS: Final = "b bl br c ch cr d dr f fl g gr h j k kr l m n p ph pr qu r s sh st t th tr v w x z zh".split()
+ONSETS: Final = [
+    "b", "bl", "br", "c", "ch", "cr", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "kr", "l", "m", "n",
+    "p", "ph", "pr", "qu", "r", "s", "sh", "st", "t", "th", "tr", "v", "w", "x", "z", "zh",
+]  # fmt: skip
 ENDS: Final = ["", "", "", "l", "m", "n", "r", "s", "x", "th", "ck", "nd", "rk"]
-KNOWN_AFFIXES: Final = "real official the its mr backup alt new support admin help team info not tv hq fan chat".split()
-UNSEEN_AFFIXES: Final = "lord sir3 pls squad czar king88 gang mafia mania land dude boii zone ism kin cult".split()
-
+KNOWN_AFFIXES: Final = [
+    "real", "official", "the", "its", "mr", "backup", "alt", "new", "support", "admin", "help", "team",
+    "info", "not", "tv", "hq", "fan", "chat",
+]  # fmt: skip
+UNSEEN_AFFIXES: Final = [
+    "lord", "sir3", "pls", "squad", "czar", "king88", "gang", "mafia", "mania", "land", "dude", "boii",
+    "zone", "ism", "kin", "cult",
+]  # fmt: skip
 LEET: Final = {"a": "4", "e": "3", "i": "1", "o": "0", "s": "5", "t": "7"}
 LEET_ALL: Final = LEET | {"b": "8", "g": "9", "l": "1", "z": "2"}
 CYRILLIC: Final = dict(zip("aceopxyisjhkmtbn", "асеорхуіѕјһкмтвп", strict=True))
 GREEK: Final = dict(zip("aeiknoptuvxy", "αεικηορτυνχγ", strict=True))
 ZERO_WIDTH: Final = "\u200b\u200c\u200d\u2060\ufeff"
 MARKS: Final = "\u0301\u0308\u0323\u0327"
-NEIGHBOURS: Final = dict(
-    zip(string.ascii_lowercase, "qwsz vghn xdfv erfcxs wsdr rtgvcd tyhbvf yujnbg ujko uikmnh ijolm kop njk bhjm iklp"
-        " ol wa edft awedxz rfgy yhji cfgb qase zsdc tghu asx".split(), strict=True)
-)  # fmt: skip
+_NEAR: Final = """
+qwsz vghn xdfv erfcxs wsdr rtgvcd tyhbvf yujnbg ujko uikmnh ijolm kop njk
+bhjm iklp ol wa edft awedxz rfgy yhji cfgb qase zsdc tghu asx
+"""
+NEIGHBOURS: Final = dict(zip(string.ascii_lowercase, _NEAR.split(), strict=True))
+"""The keys around each key."""
 
 Twist = Callable[[str, random.Random], str | None]
 
@@ -60,7 +76,9 @@ class Corpus:
 def corpus(seed: int, rules: int = 10_000, *, mixed: bool = False) -> Corpus:
     """Make the corpus of one seed; ``mixed`` gives every third person on the block-list a non-Western name."""
     dice = random.Random(seed)
-    listed = _distinct(lambda: _other_name(dice) if mixed and dice.random() < 1 / 3 else _somebody(dice), rules)
+    listed = _distinct(
+        lambda: _other_name(dice) if mixed and dice.random() < 1 / 3 else _somebody(dice), rules
+    )
     taken = set(listed)
     return Corpus(
         [_id(name) for name in listed],
@@ -105,7 +123,9 @@ def _last(dice: random.Random) -> str:
 
 def _digits(dice: random.Random) -> str:
     year = str(dice.randint(1960, 2012))
-    return dice.choice([str(dice.randint(0, 9)), str(dice.randint(10, 99)), year, year[2:], str(dice.randint(100, 9999))])
+    return dice.choice(
+        [str(dice.randint(0, 9)), str(dice.randint(10, 99)), year, year[2:], str(dice.randint(100, 9999))]
+    )
 
 
 def _somebody(dice: random.Random) -> str:
@@ -137,7 +157,9 @@ def people(count: int, *, seed: int) -> list[str]:
 
 def _crowds(dice: random.Random) -> list[tuple[str, Callable[[], str], int]]:
     def first_of(least: int, most: int) -> Callable[[], str]:
-        pools = [[n for n in names()[t] if least <= len(n) <= most] for t in ("english first", "european first")]
+        pools = [
+            [n for n in names()[t] if least <= len(n) <= most] for t in ("english first", "european first")
+        ]
         return lambda: dice.choice(pools[dice.random() >= ENGLISH])
 
     makers: dict[str, Callable[[], str]] = {
@@ -180,9 +202,17 @@ def _pairs(dice: random.Random) -> dict[str, list[tuple[str, str]]]:
     dice.shuffle(close)
     return {
         "close first names": [(_id(a), _id(b)) for a, b in close[:200]],
-        "same surname": [(_id(a + last), _id(b + last)) for a, b in close[:200] for last in (dice.choice("._") + _last(dice),)],
-        "other number": [(_id(n + _digits(dice)), _id(n + _digits(dice))) for n in (_first(dice) for _ in range(200))],
-        "other surname": [(_id(f"{n}.{_last(dice)}"), _id(f"{n}.{_last(dice)}")) for n in (_first(dice) for _ in range(200))],
+        "same surname": [
+            (_id(a + last), _id(b + last))
+            for a, b in close[:200]
+            for last in (dice.choice("._") + _last(dice),)
+        ],
+        "other number": [
+            (_id(n + _digits(dice)), _id(n + _digits(dice))) for n in (_first(dice) for _ in range(200))
+        ],
+        "other surname": [
+            (_id(f"{n}.{_last(dice)}"), _id(f"{n}.{_last(dice)}")) for n in (_first(dice) for _ in range(200))
+        ],
     }
 
 

@@ -108,9 +108,12 @@ def mean_share(shares: Iterable[Share]) -> Share:
 
 def recall(listed: Listed, people: Corpus) -> dict[str, Share]:
     """Of each kind: each evasion against the one rule it evades."""
-    judges = {user: listed([user]) for user in dict.fromkeys(rule for rule, _ in people.evasions["identical"])}
+    judges = {
+        user: listed([user]) for user in dict.fromkeys(rule for rule, _ in people.evasions["identical"])
+    }
     return {
-        kind: share(judges[user](evasion) for user, evasion in pairs) for kind, pairs in people.evasions.items()
+        kind: share(judges[user](evasion) for user, evasion in pairs)
+        for kind, pairs in people.evasions.items()
     }
 
 
@@ -158,7 +161,10 @@ def report(
     old = mean_share(shares[k] for k in OLD_KINDS)
     every = mean_share(shares[k] for k in (*OLD_KINDS, *NEW_KINDS))
     print(f"recall, refused / or held: {old} (32 kinds), {every} (with the harder {len(NEW_KINDS)})")
-    figures: dict[str, object] = {"recall": [old.refused, old.stopped], "recall_hard": [every.refused, every.stopped]}
+    figures: dict[str, object] = {
+        "recall": [old.refused, old.stopped],
+        "recall_hard": [every.refused, every.stopped],
+    }
     for count in counts:
         alarms = false_alarms(listed, people, count)
         total = overall(alarms)
@@ -217,7 +223,12 @@ def _cost(size: int, guard: Guard) -> Cost:
     settled = time.perf_counter()
     times = sorted(_timed(engine, user) for user in _looks(listed))
     return Cost(
-        median(times), times[len(times) * 99 // 100], loaded - began, settled - loaded, _added(engine), _memory(size)
+        median(times),
+        times[len(times) * 99 // 100],
+        loaded - began,
+        settled - loaded,
+        _added(engine),
+        _memory(size),
     )
 
 
@@ -229,7 +240,8 @@ def some_rules(size: int) -> list[Rule]:
     servers = [SERVER if dice.random() < 1 / 3 else f"s{dice.randint(1, 500)}.example" for _ in names]
     exact = [rule(f"@{name}:{server}") for name, server in zip(names[wild:], servers[wild:], strict=True)]
     return exact + [
-        Rule(RuleKind.USER_GLOB, f"@{name}*:*", f"@{name}*:*", "", "bench", "bench", 0.0) for name in names[:wild]
+        Rule(RuleKind.USER_GLOB, f"@{name}*:*", f"@{name}*:*", "", "bench", "bench", 0.0)
+        for name in names[:wild]
     ]
 
 
@@ -237,7 +249,9 @@ def _looks(listed: list[Rule]) -> list[str]:
     dice = random.Random(1)
     strangers = [f"@{name}:{SERVER}" for name in people(LOOKS // 2, seed=99)]
     exact = [found.entity[1:].partition(":")[0] for found in listed if found.kind is RuleKind.USER]
-    return strangers + [f"@{typo(name, dice)}:{SERVER}" for name in dice.sample(exact, min(LOOKS // 2, len(exact)))]
+    return strangers + [
+        f"@{typo(name, dice)}:{SERVER}" for name in dice.sample(exact, min(LOOKS // 2, len(exact)))
+    ]
 
 
 def _timed(engine: Engine, user: str) -> float:

@@ -26,7 +26,9 @@ patterns = st.text("ab*?:.@", max_size=12)
 
 @cache
 def an_engine() -> Engine:
-    lines = "@mario:x.org\n@kvothrandir:x.org\n@anna1990:x.org\n*.evil.example\n@spam*:*\nallow @alice:x.org\n"
+    lines = (
+        "@mario:x.org\n@kvothrandir:x.org\n@anna1990:x.org\n*.evil.example\n@spam*:*\nallow @alice:x.org\n"
+    )
     rules, _ = read_rules(lines.encode(), source="file", author="", at=0.0)
     return Engine(rules)
 
@@ -154,7 +156,14 @@ def test_no_pattern_tries_again_and_again(stars: int) -> None:
 
 
 @settings(max_examples=30)
-@given(st.lists(st.text(string.ascii_lowercase + "013._", min_size=3, max_size=12), min_size=1, max_size=30, unique=True))
+@given(
+    st.lists(
+        st.text(string.ascii_lowercase + "013._", min_size=3, max_size=12),
+        min_size=1,
+        max_size=30,
+        unique=True,
+    )
+)
 def test_a_list_says_at_least_what_each_of_its_rules_says(listed: list[str]) -> None:
     guard = default_guard()
     users = [f"@{name}:x.org" for name in listed]
@@ -162,7 +171,9 @@ def test_a_list_says_at_least_what_each_of_its_rules_says(listed: list[str]) -> 
     for user in users:
         alone = Engine([user_rule(user)], guard=guard)
         other = user.replace("o", "0", 1).replace(":", "7:")
-        assert strictness(engine.look(other, now=0.0).verdict) >= strictness(alone.look(other, now=0.0).verdict)
+        assert strictness(engine.look(other, now=0.0).verdict) >= strictness(
+            alone.look(other, now=0.0).verdict
+        )
 
 
 def strictness(verdict: Verdict) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -48,7 +49,7 @@ def explain(user_id: str | None, name: str, rules: Path | None, batch: bool) -> 
         raise click.UsageError("--name goes with one USER_ID, not with --batch.")
     engine = _engine(rules)
     if batch:
-        for line in click.get_binary_stream("stdin"):
+        for line in sys.stdin.buffer:
             _explain_line(engine, line)
     else:
         _explain_one(engine, user_id or "", name)

@@ -88,11 +88,8 @@ def _derived(character: str) -> str:
     known = _known()
     if _is_dropped(character):
         return ""
-    shown = []
-    for part in unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", character).casefold()):
-        if not _is_dropped(part):
-            shown.append(known.get(part, part).lower())
-    return "".join(shown)
+    parts = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", character).casefold())
+    return "".join(known.get(part, part).lower() for part in parts if not _is_dropped(part))
 
 
 def _is_dropped(character: str) -> bool:

@@ -197,16 +197,17 @@ class Judge:
             return None
         if number.same and self._is_sure(name, rule, edits, rarity, swapped):
             return Kind.DISTANCE
-        if not number.same and (
-            edits > 1 or rarity is not Rarity.RARE or length < self._at.edit_and_number
-        ):
+        if not number.same and (edits > 1 or rarity is not Rarity.RARE or length < self._at.edit_and_number):
             return None
         return Kind.DISTANCE_LOOSE
 
     def _is_sure(self, name: Reading, rule: Reading, edits: int, rarity: Rarity, swapped: bool) -> bool:
         length = len(rule.spelled)
         if swapped:
-            return length >= (self._at.swap_refused if rarity is Rarity.RARE else self._at.swap_of_common) + edits
+            return (
+                length
+                >= (self._at.swap_refused if rarity is Rarity.RARE else self._at.swap_of_common) + edits
+            )
         if rarity is not Rarity.RARE or edits > 1 or length < self._at.one_edit_refused:
             return False
         return not _is_unsure(name.tight, rule.tight)
@@ -339,7 +340,11 @@ def _are_near(name: str, rule: str) -> bool:
     """Whether they are long and one digit apart, and not just two years."""
     if len(rule) < OWN_NUMBER:
         return name.startswith(rule)
-    if len(rule) <= OWN_NUMBER or len(name) <= OWN_NUMBER or (_YEAR.fullmatch(name) and _YEAR.fullmatch(rule)):
+    if (
+        len(rule) <= OWN_NUMBER
+        or len(name) <= OWN_NUMBER
+        or (_YEAR.fullmatch(name) and _YEAR.fullmatch(rule))
+    ):
         return False
     return distance(rule, name, 1) is not None
 
@@ -418,7 +423,9 @@ def _shared_end(left: str, right: str) -> int:
     return count
 
 
-_AFFIXES: Final = frozenset(form for word in AFFIXES for form in (Reading(word).skeleton, Reading(word).tight))
+_AFFIXES: Final = frozenset(
+    form for word in AFFIXES for form in (Reading(word).skeleton, Reading(word).tight)
+)
 
 
 def _as_written(name: Reading, affix: Affix) -> str:
@@ -432,4 +439,6 @@ def _as_written(name: Reading, affix: Affix) -> str:
 
 
 def _is_word_of(rest: str, name: Reading) -> bool:
-    return rest in (Reading(name.words[0]).skeleton, Reading(name.words[-1]).skeleton) if name.words else False
+    return (
+        rest in (Reading(name.words[0]).skeleton, Reading(name.words[-1]).skeleton) if name.words else False
+    )

@@ -81,7 +81,7 @@ class PackedTable:
         """The numbers that were entered under any of the hashes; one may come twice."""
         slots, size = self._slots, self._size
         for hashed in hashes:
-            hashed &= HASH  # noqa: PLW2901
+            hashed &= HASH
             at = hashed % size
             while entry := slots[at]:
                 if entry >> NUMBER_BITS == hashed:

@@ -91,7 +91,7 @@ class Reading:
 def _paired(spelled: str) -> Iterator[str]:
     for text in (spelled, collapsed(spelled)):
         for two, one in PAIRS:
-            text = text.replace(two, one)  # noqa: PLW2901 - one after the other
+            text = text.replace(two, one)
         yield collapsed(text.replace("i", "l"))
 
 

@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,7 +27,9 @@ LONGEST_REASON: Final = 1000
 _LINE: Final = re.compile(
     r"(?P<allow>allow\s+)?(?P<entity>\S+)(?:\s+(?i:reason:|#)\s*(?P<reason>.*))?\s*", re.DOTALL
 )
-_SERVER: Final = re.compile(r"[A-Za-z0-9.*?-]*[A-Za-z0-9*?](?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?")
+_SERVER: Final = re.compile(
+    r"[A-Za-z0-9.*?-]*[A-Za-z0-9*?](?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?"
+)
 
 
 class BadRuleLine(KnockError):
@@ -43,9 +44,7 @@ class Problem:
     sentence: str
 
 
-def read_rules(
-    data: bytes, *, source: str, author: str, at: float
-) -> tuple[list[Rule], list[Problem]]:
+def read_rules(data: bytes, *, source: str, author: str, at: float) -> tuple[list[Rule], list[Problem]]:
     """Read a whole file. A broken line is a problem of its own, and the rest counts.
 
     Only ``\\n`` ends a line: a reason may hold other characters that some
@@ -80,7 +79,14 @@ def rule_of(line: str, *, source: str, author: str, at: float) -> Rule | None:
         raise BadRuleLine("this is neither an ID, a pattern or a server alone nor one with a reason")
     kind, key = _named(parts["entity"])
     return Rule(
-        kind, parts["entity"], key, _shown(parts["reason"] or ""), source, author, at, allow=bool(parts["allow"])
+        kind,
+        parts["entity"],
+        key,
+        _shown(parts["reason"] or ""),
+        source,
+        author,
+        at,
+        allow=bool(parts["allow"]),
     )
 
 
