@@ -368,6 +368,12 @@ def _digit_steps(name: Reading, rule: Reading) -> Iterator[str]:
     """Digits in the name that are letters in the rule."""
     if name.letters == rule.letters or not name.digits_inside:
         return
+    if len(name.letters) == len(rule.letters):
+        pairs = zip(name.letters, rule.letters, strict=True)
+        yield from dict.fromkeys(
+            f"{ours} → {theirs}" for ours, theirs in pairs if not ours.isalpha() and ours != theirs
+        )
+        return
     for character in dict.fromkeys(name.letters):
         letter = character.translate(AS_LETTERS)
         if letter != character and name.letters.count(character) > rule.letters.count(character):
