@@ -30,7 +30,7 @@ class Thresholds:
     one_edit: int = 4
     """One slip is looked for at all; from ``edit`` on unless two letters were swapped."""
     edit: int = 5
-    end: int = 9
+    end: int = 7
     """One letter more or less at the end, where a surname's initial stands, of a rare name."""
     swap_refused: int = 5
     """Letters swapped: refuses a rare name of more letters than that, one more for each pair."""
@@ -41,17 +41,23 @@ class Thresholds:
     """Any two slips in a rare name."""
     one_edit_refused: int = 7
     """One slip in a rare name of so many letters refuses."""
+    one_edit_of_half: int = 8
+    """The same for a name with an initial."""
     edit_of_common: int = 5
     """One slip in a common name of so many letters holds."""
     edit_and_number: int = 8
     """A slip and another number: holds a rare name of so many letters."""
-    other_initial: int = 9
-    """A slip in the first letter: holds or refuses a rare name of so many letters."""
+    other_initial: int = 6
+    """A slip in the first letter: holds a name of so many letters that has no initial."""
     spelling: int = 5
     """A doubled letter, another separator: refuses a rare name of so many letters."""
+    doubled: int = 7
+    """A doubled letter: refuses any name of so many letters."""
+    spelling_of_half: int = 7
+    """Separators around it or other ones: refuses a name with an initial of so many letters."""
     number: int = 5
     """Another number: refuses a rare name of so many letters."""
-    number_half: int = 8
+    number_half: int = 7
     """The same for a name with an initial."""
     number_dropped: int = 99
     """The rule's number left away: holds a rare name of so many letters."""
@@ -61,7 +67,7 @@ class Thresholds:
     """Another number: holds a common name of so many letters."""
     affix: int = 4
     affix_glued: int = 5
-    affix_refused: int = 6
+    affix_refused: int = 5
     affix_loose: int = 7
     other_server: int = 7
 
@@ -151,7 +157,12 @@ class Judge:
     def _same_number(self, name: Reading, rule: Reading, signs: Signs, hostile: bool, rarity: Rarity) -> Kind:
         if hostile or not signs.respelled or len(rule.number) >= OWN_NUMBER:
             return Kind.SKELETON
-        if len(rule.spelled) >= self._at.spelling and (rarity is Rarity.RARE or self._is_cut(name, rule)):
+        length, together = len(rule.spelled), len(name.words) == len(rule.words)
+        if length >= self._at.spelling and (rarity is Rarity.RARE or self._is_cut(name, rule)):
+            return Kind.SKELETON
+        if together and name.tight != rule.tight and length >= self._at.doubled:  # only a doubled letter
+            return Kind.SKELETON
+        if together and rarity is Rarity.HALF and length >= self._at.spelling_of_half:
             return Kind.SKELETON
         return Kind.SKELETON_COMMON
 
@@ -208,7 +219,10 @@ class Judge:
                 length
                 >= (self._at.swap_refused if rarity is Rarity.RARE else self._at.swap_of_common) + edits
             )
-        if rarity is not Rarity.RARE or edits > 1 or length < self._at.one_edit_refused:
+        least = {Rarity.RARE: self._at.one_edit_refused, Rarity.HALF: self._at.one_edit_of_half}.get(
+            rarity, 999
+        )
+        if edits > 1 or length < least:
             return False
         return not _is_unsure(name.tight, rule.tight)
 
@@ -218,7 +232,7 @@ class Judge:
         if length < self._at.edit or self._is_other_initial(name.tight, rule.tight, rarity):
             return False
         if name.skeleton[0] != rule.skeleton[0] and (
-            rarity is not Rarity.RARE or length < self._at.other_initial or len(rule.words[0]) < 3
+            rarity is Rarity.HALF or length < self._at.other_initial or len(rule.words[0]) < 3
         ):
             return False
         if edits > 1:
