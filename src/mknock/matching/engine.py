@@ -94,7 +94,7 @@ class Engine:
     def _add_name(self, rule: Rule, number: int, later: bool) -> None:
         name = reading(seen(_localpart(rule)).text)
         for key, reach in self._keys(name):
-            letters = name.tight if reach and key == name.skeleton else ""
+            letters = name.tight if reach and key is name.skeleton else ""
             self._join(self._names.add(key, reach, letters, later=later), number, first=not name.number)
 
     def remove(self, rule: Rule) -> bool:

@@ -68,11 +68,10 @@ class Neighbours:
             self.skeletons.append(skeleton)
             self._reach.append(0)
         if reach and number < MOST_NUMBERS:
-            table = self._table()
-            if letters:
-                table.put((hash("".join(sorted(letters))),), number)
+            hashes = [hash("".join(sorted(letters)))] if letters else []
             if reach > self._reach[number]:
-                self._extend(table, number, reach, later)
+                hashes += self._extended(number, reach, later)
+            self._table().put(hashes, number)
         return number
 
     def near(self, text: str, letters: str = "", most: int = 2) -> Iterator[tuple[int, int]]:
@@ -111,16 +110,17 @@ class Neighbours:
             self._tables = [*self._tables, PackedTable(FIRST_TABLE)]  # for what is added meanwhile
         return self.untidy
 
-    def _extend(self, table: PackedTable, number: int, reach: int, later: bool) -> None:
+    def _extended(self, number: int, reach: int, later: bool) -> list[int]:
+        """What has to be entered for the skeleton to be found from farther away."""
         skeleton, before = self.skeletons[number], self._reach[number]
         self._reach[number] = reach
         self._shortest[reach] = min(self._shortest[reach], len(skeleton))
-        if not before:
-            table.put(_neighbourhood(skeleton, 1), number)
+        hashes = [] if before else _neighbourhood(skeleton, 1)
         if reach > 1 and later:
             self._behind.append(number)
         elif reach > 1:
-            table.put(_two_left_out(skeleton), number)
+            hashes += _two_left_out(skeleton)
+        return hashes
 
     def _table(self) -> PackedTable:
         """The table that has room for one more skeleton."""

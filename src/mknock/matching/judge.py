@@ -112,12 +112,7 @@ class Judge:
 
     def reach(self, rule: Reading) -> int:
         """From how many edits away names are to be looked at, for the index."""
-        if len(rule.skeleton) < self._at.one_edit:
-            return 0
-        far = len(rule.spelled) >= self._at.two_edits_apart and (
-            self._guard.rarity(rule, as_spelled=True) is Rarity.RARE
-        )
-        return 2 if far else 1
+        return (len(rule.skeleton) >= self._at.one_edit) + (len(rule.skeleton) >= self._at.two_edits_apart)
 
     # --- the same skeleton ----------------------------------------------------------------------
 
