@@ -14,7 +14,7 @@ from typing import Final
 from mknock.matching.distance import distance
 from mknock.matching.packed import MOST_NUMBERS, PackedTable
 
-PREFIX: Final = 11
+PREFIX: Final = 10
 """Letters from the start of a skeleton that make up its neighbourhood; the rest is compared when it is found."""
 MOST_ENTRIES: Final = 2 + PREFIX + PREFIX * (PREFIX - 1) // 2
 """Entries of one skeleton, at most."""

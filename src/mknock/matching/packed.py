@@ -15,7 +15,7 @@ MOST_NUMBERS: Final = (1 << NUMBER_BITS) - 1
 """Numbers that fit beside the hash."""
 HASH: Final = (1 << 64 - NUMBER_BITS) - 1
 """The part of a hash that is kept."""
-FULL: Final = 0.7
+FULL: Final = 0.5
 """The share of slots above which probing takes too long."""
 
 
@@ -72,7 +72,7 @@ class PackedTable:
         slots, size, used = self._slots, self._size, 0
         number += 1
         for hashed in hashes:
-            hashed &= HASH  # noqa: PLW2901
+            hashed &= HASH
             at = hashed % size
             entry = hashed << NUMBER_BITS | number
             while found := slots[at]:
