@@ -23,6 +23,8 @@ CROWD: Final = 10
 """Rules of one skeleton that a look compares: a wave of thousands costs no more than these."""
 MANY: Final = 100
 """Rules from which on a load is prepared for."""
+VERY_MANY: Final = 20_000
+"""Rules from which on a load does not wait for its index of slips."""
 LONGEST: Final = 255
 """Letters of a name that are looked at; a Matrix ID has no more."""
 EVERY_DOOR: Final = Stance()
@@ -62,8 +64,8 @@ class Engine:
     def load(self, rules: Iterable[Rule]) -> None:
         """Add many rules at once.
 
-        Names two slips away from theirs are found when ``tidy`` or ``settle``
-        have had their time; everything else at once.
+        Of a very long list, names with a slip of the keyboard are found when
+        ``tidy`` or ``settle`` have had their time; everything else at once.
 
         Raises:
             BadGlob: a pattern is not used.
@@ -73,7 +75,7 @@ class Engine:
             self._names = Neighbours(self._expected(rules))
         with _without_garbage_collection():
             for rule in rules:
-                self.add(rule, later=len(rules) > MANY)
+                self.add(rule, later=len(rules) > VERY_MANY)
 
     def add(self, rule: Rule, *, later: bool = False) -> None:
         """Add a rule, in place of the one that the same source has for the same entity.

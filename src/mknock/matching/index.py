@@ -38,8 +38,8 @@ class Neighbours:
     def __init__(self, expected: int = FIRST_TABLE) -> None:
         self._tables = [PackedTable(expected)]
         self._merge: _Merge | None = None
-        self._behind: list[int] = []
-        """Numbers of skeletons whose second edit is not entered yet."""
+        self._behind: list[tuple[int, int, str]] = []
+        """Numbers of skeletons with the reach and the letters that are not entered yet."""
         self._shortest = [999, 999, 999]
         """The shortest skeleton of each reach."""
         self._reach = bytearray()
@@ -59,8 +59,9 @@ class Neighbours:
         """Return the skeleton's number, a new one if it was not there.
 
         Whoever comes with a longer reach extends it for all. ``letters`` are
-        what the name's swapped forms share, in any order. What a reach of two
-        takes is left to ``tidy`` if it may come ``later``.
+        what the name's swapped forms share, in any order. Entering all that is
+        left to ``tidy`` if it may come ``later``; equal skeletons are found at
+        once.
         """
         number = self.numbers.get(skeleton)
         if number is None:
@@ -68,10 +69,10 @@ class Neighbours:
             self.skeletons.append(skeleton)
             self._reach.append(0)
         if reach and number < MOST_NUMBERS:
-            hashes = [hash("".join(sorted(letters)))] if letters else []
-            if reach > self._reach[number]:
-                hashes += self._extended(number, reach, later)
-            self._table().put(hashes, number)
+            if later:
+                self._behind.append((number, reach, letters))
+            else:
+                self._enter(number, reach, letters)
         return number
 
     def near(self, text: str, letters: str = "", most: int = 2) -> Iterator[tuple[int, int]]:
@@ -99,8 +100,7 @@ class Neighbours:
         """Do the work of up to ``most`` skeletons; return whether there is more to do."""
         if self._behind:
             for _ in range(min(most, len(self._behind))):
-                number = self._behind.pop()
-                self._table().put(_two_left_out(self.skeletons[number]), number)
+                self._enter(*self._behind.pop())
         elif self._merge is not None:
             if self._merge.step(most * MOST_ENTRIES):
                 self._tables = [self._merge.into, *self._tables[self._merge.count :]]
@@ -110,17 +110,14 @@ class Neighbours:
             self._tables = [*self._tables, PackedTable(FIRST_TABLE)]  # for what is added meanwhile
         return self.untidy
 
-    def _extended(self, number: int, reach: int, later: bool) -> list[int]:
-        """What has to be entered for the skeleton to be found from farther away."""
+    def _enter(self, number: int, reach: int, letters: str) -> None:
         skeleton, before = self.skeletons[number], self._reach[number]
-        self._reach[number] = reach
-        self._shortest[reach] = min(self._shortest[reach], len(skeleton))
-        hashes = [] if before else _neighbourhood(skeleton, 1)
-        if reach > 1 and later:
-            self._behind.append(number)
-        elif reach > 1:
-            hashes += _two_left_out(skeleton)
-        return hashes
+        hashes = [hash("".join(sorted(letters)))] if letters else []
+        if reach > before:
+            hashes += _neighbourhood(skeleton, reach)
+            self._reach[number] = reach
+            self._shortest[reach] = min(self._shortest[reach], len(skeleton))
+        self._table().put(hashes, number)
 
     def _table(self) -> PackedTable:
         """The table that has room for one more skeleton."""

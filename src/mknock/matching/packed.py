@@ -15,7 +15,7 @@ MOST_NUMBERS: Final = (1 << NUMBER_BITS) - 1
 """Numbers that fit beside the hash."""
 HASH: Final = (1 << 64 - NUMBER_BITS) - 1
 """The part of a hash that is kept."""
-FULL: Final = 0.5
+FULL: Final = 0.6
 """The share of slots above which probing takes too long."""
 
 
