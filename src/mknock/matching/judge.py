@@ -63,7 +63,7 @@ class Thresholds:
     """The rule's number left away: holds a rare name of so many letters."""
     number_common: int = 3
     """A number added to a common name of so many letters holds."""
-    number_changed: int = 8
+    number_changed: int = 7
     """Another number: holds a common name of so many letters."""
     affix: int = 4
     affix_glued: int = 5
