@@ -14,13 +14,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench import accept, deliver, growth, matching, scan  # noqa: E402
+from bench import accept, deliver, growth, matching, rules, scan  # noqa: E402
 
 PARTS = {
     "accept": accept.accept,
     "burst": accept.burst,
     "memory": accept.memory,
     "growth": growth.growth,
+    "rules": rules.rules,
     "scan": scan.scan,
     "quality": matching.quality,
     "cost": matching.cost,

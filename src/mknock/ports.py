@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self
 
 from mknock.domain.doors import Door
 from mknock.domain.ids import MatrixID
-from mknock.domain.knocks import Decision, Knock, KnockState, Submission
+from mknock.domain.knocks import ADMITTED, Decision, Knock, KnockState, Outcome, Reason, Submission
 from mknock.domain.rules import Rule
 
 
@@ -45,6 +45,14 @@ class Attempt:
     sender: str | None = None
     trusted: bool = False
     proven: bool = False
+    listed: Decision | None = ADMITTED
+    """What the block-list says of the person; None when it cannot be read: then nobody may be admitted (promise 3)."""
+
+    def is_blocked_by(self, rule: Rule | None) -> bool:
+        """Whether the block-list refuses the person; ``rule`` is that of their own name, if there is one."""
+        if self.listed is not None and self.listed.outcome is Outcome.REFUSE:
+            return True
+        return rule is not None and (self.listed is None or self.listed.reason is not Reason.ALLOWED)
 
 
 HISTORY = 16
@@ -55,13 +63,11 @@ HISTORY = 16
 class Facts:
     """What the store knows at the moment of judging, all from one transaction.
 
-    Counts are of the sliding window, this knock included. ``rule`` is the
-    exact block-list entry; ``blocklist_known`` is False when the block-list
-    could not be read: then nobody may be admitted (promise 3).
+    Counts are of the sliding window, this knock included. ``rule`` is the rule that
+    names this very person, newer than what ``Attempt.listed`` may have known.
     """
 
     rule: Rule | None = None
-    blocklist_known: bool = True
     history: tuple[Knock, ...] = ()
     """The same person's newest knocks at the same room, newest first (at most HISTORY of them)."""
     open_elsewhere: bool = False
@@ -145,6 +151,23 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleChange:
+    """A rule as it was left by the change with this number."""
+
+    revision: int
+    rule: Rule
+    removed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RulesChanged:
+    """What a change of rules came to: those that are new (or others than before), and those that are gone."""
+
+    added: tuple[Rule, ...] = ()
+    dropped: tuple[Rule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Secret:
     """A secret to be stored. It may be forgotten after ``expires_at``."""
 
@@ -215,8 +238,12 @@ class Store(Protocol):
         False, and nothing is written, if another worker has claimed it since.
         """
 
-    async def change(self, knock_id: str, how: Callable[[Knock], Knock], entry: Entry) -> Knock:
+    async def change(
+        self, knock_id: str, how: Callable[[Knock], Knock], entry: Entry, *, rule: Rule | None = None
+    ) -> Knock:
         """Change one knock in one transaction, ledger line included; its claim, if any, ends.
+
+        A ``rule`` is added with it, unless it is there.
 
         ``entry`` gets door, person, before and after from the change. When
         ``how`` returns its argument unchanged, nothing is written.
@@ -240,22 +267,47 @@ class Store(Protocol):
         """Make the welcomes due that wait for this person; return how many."""
 
     # block-list
-    async def rule_for(self, user_key: str) -> Rule | None: ...
-
     async def rules(self) -> list[Rule]:
         """All rules, oldest first."""
 
+    async def rules_since(self, revision: int, after: str = "", *, limit: int = 1000) -> list[RuleChange]:
+        """What has changed behind this revision (and in it, behind the rule with the id ``after``), in order.
+
+        A rule that was removed is told of for a week.
+        """
+
+    async def rules_revision(self) -> int:
+        """The number of the newest change: as long as it is the same, so are the rules."""
+
     async def block(self, rule: Rule, entry: Entry) -> tuple[bool, list[Knock]]:
-        """Add a rule and refuse the person's held and admitted knocks; say whether it is new, and who waits.
+        """Add a person's rule and refuse their held and admitted knocks; say whether it is new, and who waits.
 
         The list holds the knocks that still need the homeserver: an invite to withdraw.
         """
 
     async def unblock(self, user_key: str, entry: Entry) -> Rule | None:
-        """Remove a person's rule; None if there was none (then nothing is written)."""
+        """Remove a person's rule; None if there was none, and then nothing is written.
 
-    async def import_rules(self, rules: Sequence[Rule], entry: Entry) -> int:
-        """Add what is not there yet; return how many were new."""
+        An open invite that was about to be withdrawn for it stays.
+        """
+
+    async def change_rules(
+        self,
+        put: Sequence[Rule],
+        drop: Sequence[str],
+        entry: Entry,
+        *,
+        replacing: bool = False,
+        in_file: bool = False,
+    ) -> RulesChanged:
+        """Add rules and remove others by their ids, each with its ledger line, in one transaction.
+
+        A rule that is there already stays as it is, unless ``replacing``. ``in_file``
+        says that the block-list's file holds those that are added.
+        """
+
+    async def knocks_by_rule(self, entity: str, *, limit: int = 1000) -> list[Knock]:
+        """Knocks that a rule with this entity has decided, oldest first."""
 
     async def add(self, knock: Knock, entry: Entry) -> None:
         """Put a knock on record that nobody has judged: somebody who joined by themselves."""

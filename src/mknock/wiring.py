@@ -10,6 +10,7 @@ import secrets
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from types import FrameType
@@ -49,6 +50,7 @@ from mknock.services.outcomes import Outcomes
 from mknock.services.readiness import Readiness
 from mknock.services.retry import Retry
 from mknock.services.room_findings import RoomFindings
+from mknock.services.rule_book import RuleBook
 from mknock.services.sessions import OwnSession
 from mknock.services.shortcomings import Shortcomings
 from mknock.services.watchdog import Watchdog
@@ -160,6 +162,7 @@ class Parts:
     doors: Doors
     clock: Clock
     http: Lanes
+    book: RuleBook
     tokens: TokenSource | None = None
     encryption: Encryption | None = None
     """What encrypts for encrypted rooms; None without the extra ``e2ee``."""
@@ -180,8 +183,9 @@ def parts_of(
 ) -> Parts:
     """Make the parts; whatever is given is used instead."""
     store, http = store or store_of(settings), matrix_http()
+    book = RuleBook(store, clock)
     if homeserver is not None:
-        return Parts(settings, store, homeserver, Doors(door_of(settings)), clock, http)
+        return Parts(settings, store, homeserver, Doors(door_of(settings)), clock, http, book)
     tokens = tokens_of(settings, store, http, clock)
     client = MatrixClient(settings.matrix_base_url, tokens, http=http, clock=clock)
     gateway = HomeserverGateway(client)
@@ -193,7 +197,7 @@ def parts_of(
         password=_value(settings.matrix_password),
         recovery_key=_value(settings.recovery_key),
     )
-    return Parts(settings, store, gateway, Doors(door_of(settings)), clock, http, tokens, encryption)
+    return Parts(settings, store, gateway, Doors(door_of(settings)), clock, http, book, tokens, encryption)
 
 
 def _value(secret: SecretStr | None) -> str:
@@ -246,6 +250,7 @@ async def prepare(parts: Parts) -> None:
     """
     await parts.store.open()
     await first_mknock_of(parts).take_over()
+    await parts.book.refresh()
     if not parts.settings.sign_in_ways and await kept_session(parts.store) is None:
         raise SettingsError([NO_SIGN_IN])
 
@@ -263,6 +268,10 @@ def session_of(parts: Parts) -> OwnSession:
     """What knows whether Knock may listen with the session it acts in."""
     signed_in = isinstance(parts.tokens, SignedIn)
     return OwnSession(parts.homeserver, signed_in=signed_in, encryption=parts.encryption)
+
+
+def moderation_of(parts: Parts, *, wake: Callable[[], None] = lambda: None) -> Moderation:
+    return Moderation(parts.store, parts.homeserver, parts.doors, parts.book, parts.clock, wake=wake)
 
 
 def doctor_of(parts: Parts) -> Doctor:
@@ -298,7 +307,12 @@ class Installation:
         self.delivery, self._delivering = self._inviting()
         self.welcomes, self._welcoming = self._welcoming_duty()
         self.watchdog = Watchdog(
-            parts.store, parts.homeserver, parts.doors, parts.clock, dry_run=parts.settings.watchdog_dry_run
+            parts.store,
+            parts.homeserver,
+            parts.doors,
+            parts.book,
+            parts.clock,
+            dry_run=parts.settings.watchdog_dry_run,
         )
         self.memberships = Memberships(
             parts.store,
@@ -325,7 +339,13 @@ class Installation:
         """What sends invites, reminders and withdrawals; in every process."""
         parts = self.parts
         invitations = Invitations(
-            parts.store, parts.homeserver, parts.doors, parts.clock, self.retry, on_outage=self._looking.wake
+            parts.store,
+            parts.homeserver,
+            parts.doors,
+            parts.book,
+            parts.clock,
+            self.retry,
+            on_outage=self._looking.wake,
         )
         delivery = Delivery(
             parts.store,
@@ -344,6 +364,7 @@ class Installation:
             parts.store,
             parts.homeserver,
             parts.doors,
+            parts.book,
             parts.clock,
             self.retry,
             encryption=parts.encryption,
@@ -367,6 +388,7 @@ class Installation:
         settings = self.parts.settings
         return [
             self._delivering,
+            Duty("rules", self.parts.book.tick, every=0.5),
             Duty("leases", self._renew, every=LEASE / 4),
             Duty("recall", self.readiness.recall, every=2.0),
             self._welcoming,
@@ -414,7 +436,7 @@ class Installation:
 
     def _application(self) -> ASGIApp:
         parts, settings = self.parts, self.parts.settings
-        moderation = Moderation(parts.store, parts.homeserver, parts.doors, parts.clock, wake=self.wake)
+        moderation = moderation_of(parts, wake=self.wake)
         gate = FormGate(
             self.admin_key,
             parts.clock,
@@ -424,7 +446,7 @@ class Installation:
         webhooks = Webhooks(
             doors=parts.doors,
             gate=gate,
-            admission=Admission(parts.store, parts.clock, wake=self.wake),
+            admission=Admission(parts.store, parts.book, parts.clock, wake=self.wake),
             visitors=Visitors(settings.trusted_proxies),
             outcomes=self.outcomes,
         )
@@ -472,7 +494,7 @@ def first_mknock_of(parts: Parts) -> FirstMknock:
         ).dump()
         return await parts.store.settle_secret(SECRET, session) == session
 
-    return FirstMknock(parts.store, parts.doors.first, files, parts.clock, keep_session=keep)
+    return FirstMknock(parts.store, parts.doors.first, files, parts.book, parts.clock, keep_session=keep)
 
 
 async def settle_api_key(parts: Parts) -> str:

@@ -28,6 +28,7 @@ from mknock.matrix.auth import FixedToken
 from mknock.matrix.client import MatrixClient
 from mknock.matrix.gateway import HomeserverGateway
 from mknock.services.doors import Doors
+from mknock.services.rule_book import RuleBook
 from mknock.settings import Settings
 from mknock.telemetry import configure_logging
 from mknock.wiring import Application, Installation, Parts, door_of, store_of
@@ -225,7 +226,8 @@ async def started(folder: Path, **settings: Any) -> AsyncIterator[Running]:
     http = matrix_http(transport=fake.transport())
     client = MatrixClient(fake.url, FixedToken(token, fake.url), http=http, clock=clock)
     # Put together by hand, since a client for the network that nobody uses takes long to make.
-    parts = Parts(given, store_of(given), HomeserverGateway(client), Doors(door_of(given)), clock, http, None)
+    store, gateway = store_of(given), HomeserverGateway(client)
+    parts = Parts(given, store, gateway, Doors(door_of(given)), clock, http, RuleBook(store, clock))
     installation = Installation(parts)
     with logged() as lines:
         await installation.start()

@@ -30,6 +30,7 @@ from mknock.services.memberships import Memberships
 from mknock.services.moderation import Moderation
 from mknock.services.readiness import Readiness
 from mknock.services.retry import Retry
+from mknock.services.rule_book import RuleBook, stance_of
 from mknock.services.watchdog import Watchdog
 from mknock.services.welcomes import Welcomes
 from mknock.storage.sqlite import SqliteStore
@@ -89,20 +90,25 @@ class Process:
         )
         self.doors = Doors(self.door)
         self.clock = clock
+        self.book = RuleBook(self.store, clock)
         retry = Retry(chance=lambda: 0.5)  # no spread
-        self.invitations = Invitations(self.store, self.homeserver, self.doors, clock, retry)
+        self.invitations = Invitations(self.store, self.homeserver, self.doors, self.book, clock, retry)
         self.delivery = Delivery(
             self.store, self.invitations.deliver, concurrency=wishes.concurrency, pace=wishes.pace
         )
         welcomes = Welcomes(
-            self.store, self.homeserver, self.doors, clock, retry, encryption=wishes.encryption
+            self.store, self.homeserver, self.doors, self.book, clock, retry, encryption=wishes.encryption
         )
         self.welcomes = Delivery(
             self.store, welcomes.deliver, concurrency=8, pace=wishes.pace, queue=Queue.WELCOMES
         )
-        self.watchdog = Watchdog(self.store, self.homeserver, self.doors, clock, dry_run=wishes.dry_run)
+        self.watchdog = Watchdog(
+            self.store, self.homeserver, self.doors, self.book, clock, dry_run=wishes.dry_run
+        )
         self.room_watch = Memberships(self.store, self.homeserver, clock, guard=self.watchdog.look_at)
-        self.moderation = Moderation(self.store, self.homeserver, self.doors, clock, wake=lambda: None)
+        self.moderation = Moderation(
+            self.store, self.homeserver, self.doors, self.book, clock, wake=lambda: None
+        )
         self.readiness = Readiness(self.store, self.homeserver, self.doors)
 
     async def claim(self) -> Knock:
@@ -196,7 +202,11 @@ class Workshop(Process):
     async def _admitted(self, user_id: str) -> Knock:
         now = self.clock()
         user = MatrixID.of(user_id)
-        attempt = Attempt(new_id(now), self.door, user, Submission("test", user), now, trusted=True)
+        await self.book.refresh()
+        listed = self.book.decide(user, stance_of(self.door))
+        attempt = Attempt(
+            new_id(now), self.door, user, Submission("test", user), now, trusted=True, listed=listed
+        )
         kept = await self.store.admit(attempt, decide)
         assert isinstance(kept, Kept)
         return kept.knock
@@ -220,7 +230,7 @@ class Workshop(Process):
         rule = Rule(
             RuleKind.USER, user_id, user_id.lower(), "spam", source="import", author="", at=self.clock()
         )
-        await self.store.import_rules([rule], Entry(at=self.clock(), actor="import", action="block"))
+        await self.store.change_rules([rule], (), Entry(at=self.clock(), actor="import", action="block"))
 
     def invite_calls(self, user_id: str) -> int:
         """How often the homeserver was asked to invite somebody."""

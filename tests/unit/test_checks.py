@@ -87,7 +87,7 @@ def test_who_is_not_on_the_block_list_passes() -> None:
 @pytest.mark.promise(3)
 @pytest.mark.promise(7)
 def test_while_the_block_list_cannot_be_read_everybody_is_held() -> None:
-    decision = blocklist(knocking(), known(blocklist_known=False))
+    decision = blocklist(replace(knocking(), listed=None), Facts())
     assert (decision.outcome, decision.reason) == (Outcome.HOLD, Reason.BLOCKLIST_UNREADABLE)
 
 

@@ -237,6 +237,7 @@ async def test_an_outage_is_told_to_whoever_looks_after_readiness(shop: Workshop
         shop.store,
         shop.homeserver,
         shop.doors,
+        shop.book,
         shop.clock,
         Retry(),
         on_outage=lambda: told.append(shop.clock()),

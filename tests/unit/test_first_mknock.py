@@ -28,6 +28,7 @@ from mknock.services.first_mknock_files import (
     pending_invites,
     time_in,
 )
+from mknock.services.rule_book import RuleBook
 from mknock.storage.sqlite import SqliteStore
 from mknock.telemetry import configure_logging
 
@@ -221,7 +222,14 @@ class Knocker:
         return len(self.sessions) == 1
 
     def first_mknock(self, store: Store) -> FirstMknock:
-        return FirstMknock(store, DOOR, self.files, lambda: self.now, keep_session=self.keep_session)
+        return FirstMknock(
+            store,
+            DOOR,
+            self.files,
+            RuleBook(store, lambda: self.now),
+            lambda: self.now,
+            keep_session=self.keep_session,
+        )
 
     @asynccontextmanager
     async def store(self) -> AsyncIterator[SqliteStore]:
@@ -448,7 +456,13 @@ async def test_an_import_whose_process_died_is_taken_up_by_another(knock: Knocke
             knock.now += seconds
 
         taking = FirstMknock(
-            store, DOOR, knock.files, lambda: knock.now, keep_session=knock.keep_session, sleep=later
+            store,
+            DOOR,
+            knock.files,
+            RuleBook(store, lambda: knock.now),
+            lambda: knock.now,
+            keep_session=knock.keep_session,
+            sleep=later,
         )
         await taking.take_over()
         assert await rules(store) == ["@eve:a.example"]

@@ -330,10 +330,10 @@ async def test_somebody_blocked_during_the_look_up_is_never_invited(shop: Worksh
 @pytest.mark.promise(3)
 async def test_nobody_is_invited_while_the_block_list_cannot_be_read(shop: Workshop) -> None:
     knock_id = await shop.knock(CAROL)
-    _rename_rules(shop.path, "rules", "gone")
+    _rename(shop.path, "revisions", "gone")
     await shop.work()
     waited = await shop.record(knock_id)
-    _rename_rules(shop.path, "gone", "rules")
+    _rename(shop.path, "gone", "revisions")
     await shop.work_for(LEASE)
 
     assert waited.state is S.ADMITTED
@@ -341,7 +341,7 @@ async def test_nobody_is_invited_while_the_block_list_cannot_be_read(shop: Works
     assert shop.invite_calls(CAROL) == 1
 
 
-def _rename_rules(path: Path, now: str, wanted: str) -> None:
+def _rename(path: Path, now: str, wanted: str) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"ALTER TABLE {now} RENAME TO {wanted}")
 

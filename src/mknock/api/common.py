@@ -24,6 +24,7 @@ STATUSES: Mapping[type[errors.KnockError], int] = {
     errors.NothingToDo: 422,
     errors.Unauthenticated: 401,
     errors.TooLarge: 413,
+    errors.InvalidRule: 422,
     errors.IllegalMove: 409,
     errors.NotFound: 404,
     errors.NotAllowed: 403,

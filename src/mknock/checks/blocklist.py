@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from mknock.domain.knocks import ADMITTED, Decision, Outcome, Reason
+from mknock.domain.knocks import Decision, Outcome, Reason
 from mknock.ports import Attempt, Facts
 
 
-def blocklist(_: Attempt, facts: Facts) -> Decision:
-    """Refuse who is on the block-list; hold everybody while it cannot be read (promise 3)."""
-    if not facts.blocklist_known:
+def blocklist(attempt: Attempt, facts: Facts) -> Decision:
+    """Refuse who is on the block-list, hold who resembles somebody there, and everybody while it cannot be read."""
+    listed, rule = attempt.listed, facts.rule
+    if listed is not None and listed.outcome is Outcome.REFUSE:
+        return listed
+    if rule is not None and attempt.is_blocked_by(rule):
+        return Decision(Outcome.REFUSE, Reason.BLOCKED, rule.reason, rule=rule.entity)
+    if listed is None:
         return Decision(Outcome.HOLD, Reason.BLOCKLIST_UNREADABLE)
-    if facts.rule is not None:
-        return Decision(Outcome.REFUSE, Reason.BLOCKED, facts.rule.reason, rule=facts.rule.entity)
-    return ADMITTED
+    return listed

@@ -29,4 +29,4 @@ def _tells_something(knock: Knock) -> bool:
     """Whether a knock's end was a decision of the person or of a moderator, rather than of a check."""
     if knock.state is KnockState.REFUSED:
         return knock.reason is Reason.MODERATOR
-    return knock.state is not KnockState.FAILED
+    return knock.state is not KnockState.FAILED and knock.reason is not Reason.UNBLOCKED

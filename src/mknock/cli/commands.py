@@ -9,14 +9,14 @@ import click
 from mknock import __version__
 from mknock.cli.api_key import api_key
 from mknock.cli.doctor import doctor
-from mknock.cli.forms import forms
 from mknock.cli.explain import explain
+from mknock.cli.forms import forms
 from mknock.cli.held import approve, held, refuse
 from mknock.cli.login import login
 from mknock.cli.serve import serve
 from mknock.cli.setup import setup
 
-COMMANDS: Final = (setup, serve, doctor, login, api_key, held, approve, refuse, explain, forms)
+COMMANDS: Final = (setup, serve, doctor, login, api_key, held, approve, refuse, forms, explain)
 
 
 class InOrder(click.Group):

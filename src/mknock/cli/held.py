@@ -16,7 +16,7 @@ from mknock.domain.errors import HomeserverError, NotFound
 from mknock.domain.ids import MatrixID, parse_matrix_id
 from mknock.domain.knocks import Knock, KnockState
 from mknock.services.moderation import Moderation
-from mknock.wiring import Parts
+from mknock.wiring import Parts, moderation_of
 
 ACTOR: Final = "cli"
 HELD: Final = frozenset({KnockState.HELD})
@@ -74,7 +74,7 @@ def refuse(who: str, reason: str) -> None:
 def _decided(who: str, decide: Decide) -> Knock:
     async def work(parts: Parts) -> Knock:
         # Nobody to wake: a running Knock sees within half a second what is due.
-        moderation = Moderation(parts.store, parts.homeserver, parts.doors, parts.clock, wake=lambda: None)
+        moderation = moderation_of(parts)
         return await decide(moderation, await _knock_id(parts, moderation, who))
 
     return with_parts(work)

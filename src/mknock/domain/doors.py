@@ -94,6 +94,16 @@ class Welcoming:
 
 
 @dataclass(frozen=True, slots=True)
+class Matching:
+    """How strict a door is about people who resemble somebody on the block-list."""
+
+    actions: tuple[tuple[str, str], ...] = ()
+    """What is done about a kind of match (refuse, hold or log), where that is not as usual."""
+    other_servers: bool = True
+    """Whether a name on another homeserver than the blocked one's can resemble it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Door:
     """One door. ``room_id`` is secret: it appears in no public answer, log or metric (promise 5)."""
 
@@ -113,6 +123,7 @@ class Door:
     latecomers: Latecomers = field(default_factory=Latecomers)
     welcoming: Welcoming = field(default_factory=Welcoming)
     blocked_members: Removal = Removal.KICK
+    matching: Matching = field(default_factory=Matching)
 
     def reminder_reason(self, reminded: int) -> str:
         """The reason of the next reminder: never the same as before, or it would be no new event."""

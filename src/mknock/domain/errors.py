@@ -9,6 +9,7 @@
     │   └── NothingToDo             it is all right, and asks for nothing: a test, a draft
     ├── Unauthenticated          a delivery or a call without a valid secret
     ├── TooLarge                 a body over the limit
+    ├── InvalidRule              what was written is no rule for the block-list
     ├── IllegalMove              the lifecycle has no such step
     ├── NotFound                 no such knock, rule or person on record
     ├── NotAllowed               refused on purpose: the bot itself, an equal power level
@@ -58,6 +59,10 @@ class Unauthenticated(KnockError):
 
 class TooLarge(KnockError):
     """A body larger than the limit; nothing of it was kept."""
+
+
+class InvalidRule(KnockError):
+    """What was written is no rule, or one that is not used; the text says why."""
 
 
 class IllegalMove(KnockError):

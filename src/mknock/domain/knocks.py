@@ -74,7 +74,13 @@ class Reason(StrEnum):
 
     PASSED = "passed"
     HONEYPOT = "honeypot"
+    ALLOWED = "allowed"
+    """An allow rule names the person."""
     BLOCKED = "blocked"
+    LOOK_ALIKE = "look_alike"
+    """The name resembles one on the block-list."""
+    UNBLOCKED = "unblocked"
+    """The rule that had ended it was removed."""
     WAVE = "wave"
     REVIEW = "review"
     DOOR_CLOSED = "door_closed"

@@ -5,6 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+LIST = "list:"
+"""How the source of a rule from a shared list begins; its name follows."""
+
+
+def block_id(user_key: str) -> str:
+    """The id of the owner's rule that blocks one person."""
+    return f"block:user:{user_key}"
+
 
 class RuleKind(StrEnum):
     """What a rule names."""
@@ -35,7 +43,7 @@ class Rule:
     reason: str
     """Why, for moderators; never shown to the person it names."""
     source: str
-    """Where the rule came from: ``api``, ``cli``, ``file``, ``import``."""
+    """Where the rule came from: ``api``, ``cli``, ``file``, ``import``, or LIST and the name of a list."""
     author: str
     at: float
     expires: float | None = None
@@ -44,6 +52,20 @@ class Rule:
     """Lets in whom it names, whatever blocks them."""
     look_alikes: bool = True
     """Whether names that resemble the one it names match too; off for strangers' lists."""
+    origin: str = ""
+    """In a shared list, what names the rule there; the owner's own rules are named by what they say."""
+
+    @property
+    def id(self) -> str:
+        """What tells the rule from every other, in the store and in commands."""
+        if not self.is_own:
+            return f"{self.source}:{self.origin}"
+        return f"{'allow' if self.allow else 'block'}:{self.kind.value}:{self.key}"
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the owner or a moderator made it; else it comes from a list that others keep."""
+        return not self.source.startswith(LIST)
 
     def counts_at(self, now: float) -> bool:
         return self.expires is None or now < self.expires

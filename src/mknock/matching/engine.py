@@ -11,6 +11,7 @@ from typing import Final
 
 from mknock.domain.ids import MatrixID
 from mknock.domain.rules import Rule, RuleKind
+from mknock.matching import glob
 from mknock.matching.confusables import Seen, seen
 from mknock.matching.finding import ADMITTED, RANK, Action, Finding, Kind, Match, Stance, Verdict, finding
 from mknock.matching.guard import Guard, Rarity, default_guard
@@ -76,6 +77,16 @@ class Engine:
         with _without_garbage_collection():
             for rule in rules:
                 self.add(rule, later=len(rules) > VERY_MANY)
+
+    @staticmethod
+    def check(rule: Rule) -> None:
+        """See whether a rule can be used.
+
+        Raises:
+            BadGlob: its pattern is not used; the text says why.
+        """
+        if rule.kind in (RuleKind.USER_GLOB, RuleKind.SERVER_GLOB):
+            glob.check(rule.key)
 
     def add(self, rule: Rule, *, later: bool = False) -> None:
         """Add a rule, in place of the one that the same source has for the same entity.
@@ -194,6 +205,15 @@ class Engine:
         if display_name:
             matches += self._impersonated(display_name[:LONGEST], now)
         return finding(matches, stance) if matches else ADMITTED
+
+    def naming(self, user: MatrixID | str, *, now: float) -> Rule | None:
+        """The rule that plainly blocks a person, unless another plainly allows them; no resemblance counts."""
+        text = str(user)
+        server = text.partition(":")[2]
+        blocks = self._plainly(self._blocks, text, server, now)
+        if not blocks or self._plainly(self._allows, text, server, now):
+            return None
+        return blocks[0].rule
 
     def _plainly(self, register: Register, user: str, server: str, now: float) -> list[Match]:
         numbers = dict.fromkeys(register.naming(user, server))

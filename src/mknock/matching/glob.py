@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from mknock.domain.errors import KnockError
+from mknock.domain.errors import InvalidRule
 
 MOST_WILDCARDS: Final = 8
 MOST_BYTES: Final = 255
@@ -13,7 +13,7 @@ LONGEST_GRAM: Final = 4
 WILD: Final = re.compile(r"[*?]")
 
 
-class BadGlob(KnockError):
+class BadGlob(InvalidRule):
     """A pattern is not used: it is too long, or has too many wildcards."""
 
 

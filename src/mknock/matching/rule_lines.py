@@ -18,7 +18,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from mknock.domain.errors import InvalidMatrixID, KnockError
+from mknock.domain.errors import InvalidMatrixID, InvalidRule
 from mknock.domain.ids import MatrixID
 from mknock.domain.rules import Rule, RuleKind
 from mknock.matching.glob import BadGlob, check, is_glob
@@ -32,7 +32,7 @@ _SERVER: Final = re.compile(
 )
 
 
-class BadRuleLine(KnockError):
+class BadRuleLine(InvalidRule):
     """A line is no rule."""
 
 

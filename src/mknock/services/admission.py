@@ -15,7 +15,12 @@ from mknock.domain.errors import InvalidMatrixID
 from mknock.domain.ids import MatrixID
 from mknock.domain.knocks import KnockState, Submission
 from mknock.ports import AskedToWait, Attempt, Clock, Entry, Kept, Store
+from mknock.services.rule_book import RuleBook, stance_of
 
+NAME_QUESTIONS = frozenset(
+    {"name", "your name", "display name", "nickname", "nick", "dein name", "anzeigename"}
+)
+"""Labels of questions whose answer is compared with the block-list, as what the person calls themselves."""
 KEY_LIFETIME = 86400.0
 """Seconds after which senders get new names: what was kept cannot be linked to them any more."""
 
@@ -59,8 +64,9 @@ def _network(address: str) -> str:
 class Admission:
     """Keeps knocks. When ``submit`` returns a Kept, the knock is on disk (promise 1)."""
 
-    def __init__(self, store: Store, clock: Clock, *, wake: Callable[[], None]) -> None:
+    def __init__(self, store: Store, book: RuleBook, clock: Clock, *, wake: Callable[[], None]) -> None:
         self._store = store
+        self._book = book
         self._clock = clock
         self._wake = wake
         self._names = SenderNames(store)
@@ -111,6 +117,7 @@ class Admission:
             at=now,
             sender=await self._names.name(counted, now) if counted else None,
             trusted=trusted,
+            listed=self._book.decide(user, stance_of(door), _called(submission)),
         )
         return await self._store.admit(attempt, decide)
 
@@ -125,6 +132,12 @@ class Admission:
         if submission.trap:
             return None
         raise InvalidMatrixID(submission.problem)
+
+
+def _called(submission: Submission) -> str:
+    """What the person says they are called, if the form asked for it; "" if not."""
+    named = (answer.value for answer in submission.answers if answer.label.strip().lower() in NAME_QUESTIONS)
+    return next(named, "")
 
 
 def _unreadable(submission: Submission, door: Door, now: float) -> Entry:

@@ -32,6 +32,7 @@ from mknock.services.first_mknock_files import (
     old_session,
     pending_invites,
 )
+from mknock.services.rule_book import RuleBook
 from mknock.telemetry import get_logger, keep_secret
 
 T = TypeVar("T")
@@ -93,6 +94,7 @@ class FirstMknock:
         store: Store,
         door: Door,
         files: OldFiles,
+        book: RuleBook,
         clock: Clock,
         *,
         keep_session: KeepSession,
@@ -101,6 +103,7 @@ class FirstMknock:
         self._store = store
         self._door = door
         self._kept_aside = files.kept_aside
+        self._book = book
         self._clock = clock
         self._keep_session = keep_session
         self._sleep = sleep
@@ -163,7 +166,7 @@ class FirstMknock:
         entry = Entry(at=now, actor=ACTOR, action="block", detail=f"from {path.name} of the first mknock")
         new = 0
         async for batch in self._batches(rules):
-            new += await self._store.import_rules(batch, entry)
+            new += len((await self._store.change_rules(batch, (), entry)).added)
         log.info("imported the first mknock's block-list", file=path.name, found=len(rules), new=new)
         _say_left_out(path, "lines", listed.left_out, "block those people through POST /block_user")
 
@@ -199,7 +202,8 @@ class FirstMknock:
     async def _knock(self, invite: PendingInvite, written: float, now: float) -> Knock:
         """The invite as a knock; one of a blocked person is due at once, to be withdrawn (D4)."""
         invited_at = min(invite.invited_at or written, now)
-        rule = await self._store.rule_for(invite.user.key)
+        await self._book.refresh()
+        rule = self._book.blocking(invite.user)
         return Knock(
             id=new_id(invited_at),
             door=self._door.slug,

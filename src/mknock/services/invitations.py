@@ -10,12 +10,13 @@ from mknock.domain import lifecycle
 from mknock.domain.doors import Door
 from mknock.domain.errors import HomeserverError, RateLimited, Refused, TokenRefused
 from mknock.domain.ids import MatrixID
-from mknock.domain.knocks import Knock, KnockState, Reason
+from mknock.domain.knocks import Decision, Knock, KnockState, Outcome, Reason
 from mknock.ports import Clock, Entry, Existence, Homeserver, Member, Membership, Store
 from mknock.services.doors import Doors
 from mknock.services.errands import Ending, Errands, Lapsed, Settled, Waits, ended
 from mknock.services.latecomers import Latecomers
 from mknock.services.retry import Retry
+from mknock.services.rule_book import RuleBook, stance_of
 from mknock.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -51,6 +52,7 @@ class Invitations:
         store: Store,
         homeserver: Homeserver,
         doors: Doors,
+        book: RuleBook,
         clock: Clock,
         retry: Retry,
         *,
@@ -59,6 +61,7 @@ class Invitations:
         self._store = store
         self._homeserver = homeserver
         self._doors = doors
+        self._book = book
         self._clock = clock
         self._errands = Errands(store, clock, retry, limit="invite", on_outage=on_outage)
         self._latecomers = Latecomers(homeserver, doors, clock)
@@ -86,10 +89,12 @@ class Invitations:
     async def _admitted(self, claim: Knock) -> Ending:
         if self._clock() >= claim.expires_at:
             return await self._too_late(claim)
-        blocked = await self._blocked(claim)
-        if blocked is not None:
-            return blocked
+        listed = await self._book.decide_now(claim.user_id, stance_of(self._doors.of(claim)))
+        if listed.outcome is Outcome.REFUSE:
+            return self._blocked(claim, listed)
         known = await self._found(claim, *_names(claim)) if claim.fence > 1 else None
+        if known is None and listed.outcome is Outcome.HOLD and claim.reason is not Reason.MODERATOR:
+            return self._held(claim, listed)
         return known or await self._invite(claim)
 
     async def _too_late(self, claim: Knock) -> Ending:
@@ -102,19 +107,24 @@ class Invitations:
             claim, Reason.LIFETIME_OVER, "the homeserver gave no usable answer in time", claim.user_id
         )
 
-    async def _blocked(self, claim: Knock) -> Ending | None:
+    def _blocked(self, claim: Knock, listed: Decision) -> Ending:
         """The refusal of somebody on the block-list; a worker that died may have invited them already."""
-        rule = await self._store.rule_for(claim.user_key)
-        if rule is None:
-            return None
         now = self._clock()
-        refused = ended(claim, S.REFUSED, Reason.BLOCKED, at=now, detail=rule.reason)
+        refused = ended(claim, S.REFUSED, Reason.BLOCKED, at=now, detail=listed.detail)
         due_at = now if claim.fence > 1 else None
-        return Settled(replace(refused, rule=rule.entity, due_at=due_at), DELIVERED)
+        return Settled(replace(refused, rule=listed.rule, due_at=due_at), DELIVERED)
+
+    def _held(self, claim: Knock, listed: Decision) -> Ending:
+        """Somebody resembles a rule that is newer than their knock: that is for a moderator."""
+        now, lifetime = self._clock(), self._doors.of(claim).hold_lifetime
+        due_at = now + lifetime if lifetime else None
+        held = claim.moved_to(S.HELD, at=now, reason=listed.reason, detail=listed.detail, due_at=due_at)
+        return Settled(replace(held, rule=listed.rule), "held")
 
     async def _blocked_invite(self, claim: Knock) -> Ending | None:
         """The withdrawal of an open invite, instead of a reminder, if the person is blocked by now."""
-        rule = await self._store.rule_for(claim.user_key)
+        await self._book.refresh()
+        rule = self._book.blocking(claim.user_id)
         if rule is None:
             return None
         return await self._withdraw(replace(claim, reason=Reason.BLOCKED, rule=rule.entity))
@@ -158,9 +168,9 @@ class Invitations:
             detail = f"{claim.user_id} does not exist on our homeserver"
             return self._failed(claim, Reason.NO_SUCH_USER, detail, claim.user_id)
         # The look-ups may have taken a minute: ask once more just before the invite (promise 3).
-        blocked = await self._blocked(claim)
-        if blocked is not None:
-            return blocked
+        listed = await self._book.decide_now(claim.user_id, stance_of(self._doors.of(claim)))
+        if listed.outcome is Outcome.REFUSE:
+            return self._blocked(claim, listed)
         if not await self._is_still_ours(claim):
             return Lapsed()
         return await self._invite_as(claim, user_id)

@@ -25,8 +25,8 @@ S = KnockState
 CONCERNED = OPEN | MEMBERS
 PRESENT = frozenset({Membership.INVITE, Membership.JOIN, Membership.KNOCK})
 
-Guard = Callable[[Door, str, Membership], Awaitable[object]]
-"""Looks at somebody who is in a room now: are they on the block-list?"""
+Guard = Callable[[Door, str, Membership, str], Awaitable[object]]
+"""Looks at somebody who is in a room now, under a display name: are they on the block-list?"""
 
 
 class Memberships:
@@ -62,7 +62,7 @@ class Memberships:
         if event.sender != bot:
             await self._take_in(door, event.key, member)
         if membership in PRESENT:
-            await self._guard(door, event.key, membership)
+            await self._guard(door, event.key, membership, _called(event.content))
 
     async def compare(self, door: Door) -> int:
         """Compare the whole room with the record; return how many knocks went on."""
@@ -151,6 +151,11 @@ class Memberships:
         await self._store.add(knock, Entry(at=now, actor=user_id, action="joined"))
         self._wake()
         return True
+
+
+def _called(content: Mapping[str, object]) -> str:
+    name = content.get("displayname")
+    return name if isinstance(name, str) else ""
 
 
 def _membership(content: Mapping[str, object]) -> Membership | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -12,8 +12,10 @@ from mknock.domain.errors import HomeserverError, Refused
 from mknock.domain.ids import key_of
 from mknock.domain.knocks import MEMBERS, Knock, KnockState, Reason
 from mknock.domain.rules import Rule
+from mknock.matching import Kind
 from mknock.ports import Clock, Entry, Homeserver, Membership, PowerLevels, Store
 from mknock.services.doors import Doors
+from mknock.services.rule_book import RuleBook, stance_of, told
 from mknock.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -45,11 +47,19 @@ class Watchdog:
     """
 
     def __init__(
-        self, store: Store, homeserver: Homeserver, doors: Doors, clock: Clock, *, dry_run: bool = False
+        self,
+        store: Store,
+        homeserver: Homeserver,
+        doors: Doors,
+        book: RuleBook,
+        clock: Clock,
+        *,
+        dry_run: bool = False,
     ) -> None:
         self._store = store
         self._homeserver = homeserver
         self._doors = doors
+        self._book = book
         self._clock = clock
         self._dry_run = dry_run
 
@@ -58,28 +68,49 @@ class Watchdog:
 
         One room that cannot be read does not keep the others from being looked at.
         """
-        rules = {rule.key: rule for rule in await self._store.rules()}
+        await self._book.refresh()
         dealt = 0
-        for door in self._doors if rules else ():
+        for door in self._doors if len(self._book) else ():
             try:
-                dealt += await self._scan_room(door, rules)
+                dealt += await self._scan_room(door)
             except HomeserverError as error:
                 log.warning("the block-list scan could not read a room", door=door.slug, why=str(error))
         return dealt
 
-    async def look_at(self, door: Door, user_id: str, membership: Membership) -> bool:
-        """Look at one person who has just come; return whether they were dealt with."""
-        rule = await self._store.rule_for(key_of(user_id))
-        if rule is None:
-            return False
-        return bool(await self._deal_with(door, [Found(user_id, membership, rule)]))
+    async def look_at(self, door: Door, user_id: str, membership: Membership, called: str = "") -> bool:
+        """Look at one person who has just come, under that display name; return whether they were dealt with.
 
-    async def _scan_room(self, door: Door, rules: Mapping[str, Rule]) -> int:
+        Who only resembles somebody on the list is pointed out to the moderators, and left alone.
+        """
+        await self._book.refresh()
+        rule = self._book.blocking(user_id)
+        if rule is not None:
+            return bool(await self._deal_with(door, [Found(user_id, membership, rule)]))
+        match = self._book.look(user_id, stance_of(door), called).decisive
+        if match is not None and match.kind is not Kind.ALLOW:
+            await self._point_out(door, Found(user_id, membership, match.rule), told(match))
+        return False
+
+    async def _point_out(self, door: Door, found: Found, how: str) -> None:
+        levels = await self._homeserver.power_levels(door.room_id)
+        bot = await self._homeserver.whoami()
+        if not _is_spared(found.user_id, bot, levels) and not await self._is_known(door, found):
+            await self._report(door, found, f"resembles {found.rule.entity}: {how}", Reason.LOOK_ALIKE)
+
+    async def _scan_room(self, door: Door) -> int:
         found: list[Found] = []
         for membership in WATCHED:
             members = await self._homeserver.members(door.room_id, membership)
-            found += await _matches(list(members), membership, rules)
+            found += [match async for match in self._matches(list(members), membership)]
         return await self._deal_with(door, found)
+
+    async def _matches(self, user_ids: Sequence[str], membership: Membership) -> AsyncIterator[Found]:
+        for number, user_id in enumerate(user_ids, 1):
+            rule = self._book.blocking(user_id)
+            if rule is not None:
+                yield Found(user_id, membership, rule)
+            if number % BREATH == 0:
+                await asyncio.sleep(0)
 
     async def _deal_with(self, door: Door, found: Sequence[Found]) -> int:
         if not found:
@@ -119,15 +150,14 @@ class Watchdog:
             if knock.room_id == door.room_id:
                 await self._store.change(knock.id, lambda k: _ended(k, found.rule, now), entry)
 
-    async def _report(self, door: Door, found: Found, what: str) -> None:
+    async def _report(self, door: Door, found: Found, what: str, reason: Reason = Reason.BLOCKED) -> None:
         """Say it once a day, not at every scan (what cannot be done is not tried for ever)."""
         now = self._clock()
         await self._store.pause(_name(door, found), now + AGAIN)
         entry = self._entry(door, found, "watchdog:report", now)
-        await self._store.write(replace(entry, before=found.membership.value, detail=what))
-        log.warning(
-            "somebody on the block-list is in a room", door=door.slug, was=found.membership, what=what
-        )
+        before = found.membership.value
+        await self._store.write(replace(entry, before=before, detail=what, reason=reason.value))
+        log.warning("moderators should look at somebody", door=door.slug, was=found.membership, why=reason)
 
     async def _is_known(self, door: Door, found: Found) -> bool:
         return await self._store.paused(_name(door, found)) > self._clock()
@@ -142,17 +172,6 @@ class Watchdog:
             reason=Reason.BLOCKED.value,
             rule=found.rule.entity,
         )
-
-
-async def _matches(user_ids: Sequence[str], membership: Membership, rules: Mapping[str, Rule]) -> list[Found]:
-    found = []
-    for number, user_id in enumerate(user_ids):
-        rule = rules.get(key_of(user_id))
-        if rule is not None:
-            found.append(Found(user_id, membership, rule))
-        if number % BREATH == BREATH - 1:
-            await asyncio.sleep(0)
-    return found
 
 
 def _act(door: Door, membership: Membership) -> Removal:

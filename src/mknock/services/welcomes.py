@@ -15,6 +15,7 @@ from mknock.services.doors import Doors
 from mknock.services.errands import Ending, Errands, Settled, Waits
 from mknock.services.latecomers import seen_of
 from mknock.services.retry import Retry
+from mknock.services.rule_book import RuleBook
 from mknock.services.shortcomings import CANNOT_ENCRYPT
 from mknock.services.welcome_text import MARKER, WelcomeTemplate
 from mknock.telemetry import get_logger
@@ -45,15 +46,16 @@ class Welcomes:
         store: Store,
         homeserver: Homeserver,
         doors: Doors,
+        book: RuleBook,
         clock: Clock,
         retry: Retry,
         *,
         encryption: Encryption | None = None,
         on_outage: Callable[[], None] = lambda: None,
     ) -> None:
-        self._store = store
         self._homeserver = homeserver
         self._doors = doors
+        self._book = book
         self._clock = clock
         self._encryption = encryption
         self._errands = Errands(store, clock, retry, limit="send", on_outage=on_outage)
@@ -74,7 +76,8 @@ class Welcomes:
             what = seen_of(member, claim.user_id)
             after = claim if what is None else lifecycle.seen(claim, what, door, now)
             return Settled(replace(after, due_at=None), "seen")
-        if await self._store.rule_for(claim.user_key) is not None:
+        await self._book.refresh()
+        if self._book.blocking(claim.user_id) is not None:
             return Settled(replace(claim, due_at=None), "not welcomed")
         return await self._greet(claim, door)
 

@@ -18,7 +18,7 @@ KNOCK_COLUMNS = (
     " created_at, updated_at, seen_at, repeats, expires_at, due_at, fence, attempts,"
     " invited_at, joined_at, welcomed_at, reminders"
 )
-RULE_COLUMNS = "key, kind, entity, reason, source, author, at"
+RULE_COLUMNS = "id, kind, entity, key, reason, source, author, at, expires_at, allow, look_alikes, origin"
 ENTRY_COLUMNS = "id, at, actor, action, door, knock_id, user_id, reason, rule, before, after, detail"
 
 
@@ -99,18 +99,35 @@ def knock_of(row: Row) -> Knock:
 
 
 def rule_row(rule: Rule) -> tuple[Any, ...]:
-    return (rule.key, rule.kind.value, rule.entity, rule.reason, rule.source, rule.author, rule.at)
+    return (
+        rule.id,
+        rule.kind.value,
+        rule.entity,
+        rule.key,
+        rule.reason,
+        rule.source,
+        rule.author,
+        rule.at,
+        rule.expires,
+        int(rule.allow),
+        int(rule.look_alikes),
+        rule.origin,
+    )
 
 
 def rule_of(row: Row) -> Rule:
     return Rule(
-        key=row[0],
         kind=RuleKind(row[1]),
         entity=row[2],
-        reason=row[3],
-        source=row[4],
-        author=row[5],
-        at=row[6],
+        key=row[3],
+        reason=row[4],
+        source=row[5],
+        author=row[6],
+        at=row[7],
+        expires=row[8],
+        allow=bool(row[9]),
+        look_alikes=bool(row[10]),
+        origin=row[11],
     )
 
 

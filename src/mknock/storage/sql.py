@@ -68,9 +68,10 @@ SENDER = f"""SELECT level, until_at, {_counts_of("$3")}
 KNOWN = f"""SELECT (SELECT knock_id FROM events WHERE name = $3),
  EXISTS (SELECT 1 FROM knocks WHERE user_key = $1 AND trapped = 0 AND {_PLACE} = 'open'
  AND room_id <> $2 AND state <> 'held' AND proven = 0), {_counts_of("$6")}, {_counts_of("$7")}, {RULE_COLUMNS}
- FROM (SELECT 1) AS always LEFT JOIN rules ON key = $1"""  # noqa: S608
+ FROM (SELECT 1) AS always LEFT JOIN rules ON id = $8 AND removed_at IS NULL
+ AND (expires_at IS NULL OR expires_at > $9)"""  # noqa: S608
 """Besides the history: the knock of a delivery seen before, whether one is open elsewhere, the counts of the
-homeserver and of the door, and the rule."""
+homeserver and of the door, and the rule that names the person."""
 REPEAT = "UPDATE knocks SET repeats = repeats + 1, seen_at = $2 WHERE id = $1"
 WRITE_KNOCK = """UPDATE knocks SET user_id = $3, state = $4, reason = $5, detail = $6, rule = $7, updated_at = $8,
  due_at = $9, attempts = $10, invited_at = $11, joined_at = $12, welcomed_at = $13, fence = $14, expires_at = $15,
@@ -120,11 +121,22 @@ SET_BACKOFF = """INSERT INTO backoffs (sender, level, until_at, expires_at) VALU
  ON CONFLICT (sender) DO UPDATE SET level = excluded.level, until_at = excluded.until_at,
  expires_at = excluded.expires_at"""
 
-RULE = f"SELECT {RULE_COLUMNS} FROM rules WHERE key = $1"  # noqa: S608
-RULES = f"SELECT {RULE_COLUMNS} FROM rules ORDER BY at, key"  # noqa: S608
-ADD_RULE = f"""INSERT INTO rules ({RULE_COLUMNS}) VALUES ({_places(RULE_COLUMNS)})
- ON CONFLICT (key) DO NOTHING RETURNING key"""  # noqa: S608
-DROP_RULE = f"DELETE FROM rules WHERE key = $1 RETURNING {RULE_COLUMNS}"  # noqa: S608
+RULES = f"SELECT {RULE_COLUMNS} FROM rules WHERE removed_at IS NULL ORDER BY at, id"  # noqa: S608
+RULES_SINCE = f"""SELECT revision, removed_at IS NOT NULL, {RULE_COLUMNS} FROM rules
+ WHERE (revision, id) > ($1, $2) ORDER BY revision, id LIMIT $3"""  # noqa: S608
+REVISION = "SELECT number FROM revisions WHERE name = 'rules'"
+NEXT_REVISION = "UPDATE revisions SET number = number + 1 WHERE name = 'rules' RETURNING number"
+_RULE_PLACES = _places(f"{RULE_COLUMNS}, in_file, revision")
+_RULE_CHANGES = ", ".join(f"{name} = excluded.{name}" for name in RULE_COLUMNS.split(", ")[1:])
+ADD_RULE = f"""INSERT INTO rules AS r ({RULE_COLUMNS}, in_file, revision) VALUES ({_RULE_PLACES})
+ ON CONFLICT (id) DO UPDATE SET {_RULE_CHANGES}, in_file = excluded.in_file, revision = excluded.revision,
+ removed_at = NULL WHERE r.removed_at IS NOT NULL RETURNING id"""  # noqa: S608
+"""No row comes back if the rule is there."""
+PUT_RULE = ADD_RULE.replace("WHERE r.removed_at IS NOT NULL ", "")
+"""The same, in place of what is there."""
+DROP_RULE = f"""UPDATE rules SET removed_at = $2, revision = $3, in_file = 0 WHERE id = $1 AND removed_at IS NULL
+ RETURNING {RULE_COLUMNS}"""  # noqa: S608
+BY_RULE = f"SELECT {KNOCK_COLUMNS} FROM knocks WHERE rule = $1 AND rule <> '' ORDER BY id LIMIT $2"  # noqa: S608
 
 ADD_ENTRY = f"INSERT INTO ledger ({ENTRY_COLUMNS}) VALUES ({_places(ENTRY_COLUMNS)})"  # noqa: S608
 LEDGER = f"SELECT {ENTRY_COLUMNS} FROM ledger ORDER BY id DESC LIMIT $1"  # noqa: S608
@@ -157,7 +169,10 @@ ADD_SECRET = """INSERT INTO secrets (name, value, expires_at) VALUES ($1, $2, $3
  ON CONFLICT (name) DO NOTHING"""  # noqa: S105
 DROP_SECRET = "DELETE FROM secrets WHERE name = $1"  # noqa: S105
 
-TIDY = tuple(
+_REMOVED_RULES = """DELETE FROM rules WHERE id IN (SELECT id FROM rules WHERE removed_at <= $1 - 604800.0 LIMIT $2
+ FOR UPDATE SKIP LOCKED) RETURNING 1"""
+"""A rule that was removed is told of for a week, for processes that slept."""
+_RUN_OUT = (
     f"""DELETE FROM {table} WHERE ({key}) IN
  (SELECT {key} FROM {table} WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1"""  # noqa: S608
     for table, key in (
@@ -165,5 +180,7 @@ TIDY = tuple(
         ("backoffs", "sender"),
         ("events", "name"),
         ("secrets", "name"),
+        ("rules", "id"),
     )
 )
+TIDY = (*_RUN_OUT, _REMOVED_RULES)

@@ -14,7 +14,19 @@ from typing import Any, TypeVar
 from mknock.domain.doors import Door
 from mknock.domain.knocks import Knock, KnockState
 from mknock.domain.rules import Rule
-from mknock.ports import AskedToWait, Attempt, Claimed, Entry, Judge, Kept, Pace, Queue, Secret
+from mknock.ports import (
+    AskedToWait,
+    Attempt,
+    Claimed,
+    Entry,
+    Judge,
+    Kept,
+    Pace,
+    Queue,
+    RuleChange,
+    RulesChanged,
+    Secret,
+)
 from mknock.storage import sql, transactions
 from mknock.storage.rows import Row, entry_of, knock_of, rule_of
 from mknock.storage.transactions import Steps
@@ -91,8 +103,10 @@ class SqlStore(ABC):
     async def record(self, claim: Knock, after: Knock, entries: Sequence[Entry]) -> bool:
         return await self._run(lambda: transactions.record(claim, after, entries))
 
-    async def change(self, knock_id: str, how: Callable[[Knock], Knock], entry: Entry) -> Knock:
-        return await self._run(lambda: transactions.change(knock_id, how, entry))
+    async def change(
+        self, knock_id: str, how: Callable[[Knock], Knock], entry: Entry, *, rule: Rule | None = None
+    ) -> Knock:
+        return await self._run(lambda: transactions.change(knock_id, how, entry, rule))
 
     async def knock(self, knock_id: str) -> Knock | None:
         rows = await self._read(sql.KNOCK, knock_id)
@@ -112,12 +126,15 @@ class SqlStore(ABC):
 
     # --- block-list
 
-    async def rule_for(self, user_key: str) -> Rule | None:
-        rows = await self._read(sql.RULE, user_key)
-        return rule_of(rows[0]) if rows else None
-
     async def rules(self) -> list[Rule]:
         return [rule_of(row) for row in await self._read(sql.RULES)]
+
+    async def rules_since(self, revision: int, after: str = "", *, limit: int = 1000) -> list[RuleChange]:
+        rows = await self._read(sql.RULES_SINCE, revision, after, limit)
+        return [RuleChange(int(row[0]), rule_of(row[2:]), removed=bool(row[1])) for row in rows]
+
+    async def rules_revision(self) -> int:
+        return int((await self._read(sql.REVISION))[0][0])
 
     async def block(self, rule: Rule, entry: Entry) -> tuple[bool, list[Knock]]:
         return await self._run(lambda: transactions.block(rule, entry))
@@ -125,8 +142,21 @@ class SqlStore(ABC):
     async def unblock(self, user_key: str, entry: Entry) -> Rule | None:
         return await self._run(lambda: transactions.unblock(user_key, entry))
 
-    async def import_rules(self, rules: Sequence[Rule], entry: Entry) -> int:
-        return await self._run(lambda: transactions.import_rules(rules, entry))
+    async def change_rules(
+        self,
+        put: Sequence[Rule],
+        drop: Sequence[str],
+        entry: Entry,
+        *,
+        replacing: bool = False,
+        in_file: bool = False,
+    ) -> RulesChanged:
+        return await self._run(
+            lambda: transactions.change_rules(put, drop, entry, replacing=replacing, in_file=in_file)
+        )
+
+    async def knocks_by_rule(self, entity: str, *, limit: int = 1000) -> list[Knock]:
+        return [knock_of(row) for row in await self._read(sql.BY_RULE, entity, limit)]
 
     async def add(self, knock: Knock, entry: Entry) -> None:
         await self._run(lambda: transactions.add(knock, entry))

@@ -23,7 +23,7 @@ from mknock.domain.chance import new_ids
 from mknock.domain.doors import Door
 from mknock.domain.errors import NotFound
 from mknock.domain.knocks import OPEN, STATE_AFTER, Decision, Knock, KnockState, Reason, stopped
-from mknock.domain.rules import Rule
+from mknock.domain.rules import Rule, RuleKind, block_id
 from mknock.ports import (
     HISTORY,
     AskedToWait,
@@ -35,6 +35,7 @@ from mknock.ports import (
     Kept,
     Pace,
     Queue,
+    RulesChanged,
 )
 from mknock.storage import sql
 from mknock.storage.rows import Row, entry_row, knock_of, knock_row, rule_of, rule_row
@@ -46,6 +47,7 @@ Steps = Generator[Step, Rows, T]
 
 EVENT_KEPT = 90 * 86400.0
 """Seconds that a delivery's event id is remembered; the longest retry of a known platform is 31 hours."""
+_BY_RULE = frozenset({Reason.BLOCKED, Reason.UNBLOCKED})
 RULES_LINE = "rules"
 """The line of those who change the block-list."""
 
@@ -177,7 +179,8 @@ def _known(
     attempt: Attempt, person: str, event: str, slot: _Slot, counters: tuple[str, str]
 ) -> Generator[Step, Rows, _Known]:
     room, trapped = attempt.door.room_id, int(bool(attempt.submission.trap))
-    rows = yield sql.KNOWN, (person, room, event, slot.expires_at, slot.earlier, *counters)
+    named = block_id(person), attempt.at
+    rows = yield sql.KNOWN, (person, room, event, slot.expires_at, slot.earlier, *counters, *named)
     seen, elsewhere, at_homeserver, at_homeserver_before, at_door, at_door_before, *rule = rows[0]
     history = yield sql.HISTORY, (person, room, trapped, HISTORY)
     return _Known(
@@ -216,7 +219,7 @@ def _repeated(attempt: Attempt, known: _Known) -> Knock | None:
     last = known.history[0]
     if last.state in OPEN:
         return last
-    if last.reason is Reason.BLOCKED and known.rule is None:
+    if last.reason in _BY_RULE and not attempt.is_blocked_by(known.rule):
         return None  # no longer blocked: a fresh start, whatever the cooldown
     if last.state is KnockState.FAILED and last.user_id != str(attempt.user):
         return None  # a slip of the keyboard, mended
@@ -387,17 +390,24 @@ def _wake_for(after: Knock) -> Generator[Step, Rows, None]:
         yield sql.WAKE, ()
 
 
-def change(knock_id: str, how: Callable[[Knock], Knock], entry: Entry) -> Steps[Knock]:
-    """Change one knock; see ports.Store.change. It waits for one row while it holds nothing: it needs no line."""
+def change(
+    knock_id: str, how: Callable[[Knock], Knock], entry: Entry, rule: Rule | None = None
+) -> Steps[Knock]:
+    """Change one knock; see ports.Store.change. Without a rule it waits for one row and holds nothing: no line."""
+    added: list[Rule] = []
+    if rule is not None:
+        yield sql.LOCK, (RULES_LINE,)
+        added = yield from _put_rules([rule], replacing=False)
     rows = yield sql.KNOCK_TO_CHANGE, (knock_id,)
     if not rows:
         raise NotFound(f"there is no knock {knock_id[:40]!r}")
     before = knock_of(rows[0])
     after = how(before)
     if after == before:
+        yield from write(*_of_rules((), added, entry))
         return before
     yield _write_knock(before, after, fence=before.fence + 1)
-    yield from write(_changed(before, after, entry))
+    yield from write(*_of_rules((), added, entry), _changed(before, after, entry))
     yield from _wake_for(after)
     return replace(after, fence=before.fence + 1)
 
@@ -417,10 +427,9 @@ def _changed(before: Knock, after: Knock, entry: Entry) -> Entry:
 def block(rule: Rule, entry: Entry) -> Steps[tuple[bool, list[Knock]]]:
     """Add a rule and refuse whoever waits; see ports.Store.block."""
     yield sql.LOCK, (RULES_LINE, _person(rule.key))
-    lines, invited = [], []
-    added = yield sql.ADD_RULE, rule_row(rule)
-    if added:
-        lines.append(replace(entry, user_id=rule.entity, rule=rule.entity, after="blocked"))
+    invited = []
+    added = yield from _put_rules([rule], replacing=False)
+    lines = _of_rules((), added, entry)
     rows = yield sql.OF_PERSON_TO_CHANGE, (rule.key,)
     for knock in map(knock_of, rows):
         after = stopped(knock, at=entry.at, reason=Reason.BLOCKED, rule=rule.entity)
@@ -436,13 +445,12 @@ def block(rule: Rule, entry: Entry) -> Steps[tuple[bool, list[Knock]]]:
 
 def unblock(user_key: str, entry: Entry) -> Steps[Rule | None]:
     yield sql.LOCK, (RULES_LINE, _person(user_key))
-    rows = yield sql.DROP_RULE, (user_key,)
-    if not rows:
+    dropped = yield from _drop_rules([block_id(user_key)], entry.at)
+    if not dropped:
         return None
-    rule = rule_of(rows[0])
     yield from _keep_invited(user_key, entry)
-    yield from write(replace(entry, user_id=rule.entity, rule=rule.entity, before="blocked"))
-    return rule
+    yield from write(*_of_rules(dropped, (), entry))
+    return dropped[0]
 
 
 def _keep_invited(user_key: str, entry: Entry) -> Steps[None]:
@@ -454,15 +462,61 @@ def _keep_invited(user_key: str, entry: Entry) -> Steps[None]:
             yield _write_knock(knock, after, fence=knock.fence + 1)
 
 
-def import_rules(rules: Sequence[Rule], entry: Entry) -> Steps[int]:
+def change_rules(
+    put: Sequence[Rule], drop: Sequence[str], entry: Entry, *, replacing: bool, in_file: bool
+) -> Steps[RulesChanged]:
+    """Add and remove rules in one transaction; see ports.Store.change_rules."""
     yield sql.LOCK, (RULES_LINE,)
-    new = 0
+    dropped = yield from _drop_rules(drop, entry.at)
+    added = yield from _put_rules(put, replacing=replacing, in_file=in_file)
+    yield from write(*_of_rules(dropped, added, entry))
+    return RulesChanged(tuple(added), tuple(dropped))
+
+
+def _put_rules(rules: Sequence[Rule], *, replacing: bool, in_file: bool = False) -> Steps[list[Rule]]:
+    """Add rules; return those that were not there, or all of them when replacing."""
+    if not rules:
+        return []
+    revision = yield from _next_revision()
+    added = []
     for rule in rules:
-        added = yield sql.ADD_RULE, rule_row(rule)
-        if added:
-            new += 1
-            yield from write(replace(entry, user_id=rule.entity, rule=rule.entity, after="blocked"))
-    return new
+        statement = sql.PUT_RULE if replacing else sql.ADD_RULE
+        if (yield statement, (*rule_row(rule), int(in_file), revision)):
+            added.append(rule)
+    return added
+
+
+def _drop_rules(rule_ids: Sequence[str], at: float) -> Steps[list[Rule]]:
+    if not rule_ids:
+        return []
+    revision = yield from _next_revision()
+    dropped = []
+    for rule_id in rule_ids:
+        rows = yield sql.DROP_RULE, (rule_id, at, revision)
+        dropped += [rule_of(row) for row in rows]
+    return dropped
+
+
+def _next_revision() -> Steps[int]:
+    rows = yield sql.NEXT_REVISION, ()
+    return int(rows[0][0])
+
+
+def _effect(rule: Rule) -> str:
+    return "allowed" if rule.allow else "blocked"
+
+
+def _of_rules(dropped: Sequence[Rule], added: Sequence[Rule], entry: Entry) -> list[Entry]:
+    """The ledger lines of rules that went and came."""
+    return [
+        *(_of_rule(rule, entry, before=_effect(rule)) for rule in dropped),
+        *(_of_rule(rule, entry, after=_effect(rule)) for rule in added),
+    ]
+
+
+def _of_rule(rule: Rule, entry: Entry, *, before: str = "", after: str = "") -> Entry:
+    user = rule.entity if rule.kind is RuleKind.USER else ""
+    return replace(entry, user_id=user, rule=rule.entity, before=before, after=after)
 
 
 def add(knock: Knock, entry: Entry) -> Steps[None]:

@@ -1,0 +1,200 @@
+"""The block-list in memory, as this process has read it, and what it says of a person.
+
+The store is the truth. Every process follows its changes, a look twice a second;
+before somebody is invited it is asked whether there are newer ones (promise 3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from mknock.domain.doors import Door
+from mknock.domain.ids import MatrixID
+from mknock.domain.knocks import ADMITTED, Decision, Outcome, Reason
+from mknock.domain.rules import Rule
+from mknock.matching import Action, BadGlob, Engine, Finding, Kind, Match, Stance, Verdict
+from mknock.ports import Clock, RuleChange, Store
+from mknock.telemetry import get_logger
+
+log = get_logger(__name__)
+
+PAGE = 500
+"""Changes that are taken in before others get a turn."""
+PLAIN = frozenset({Kind.EXACT, Kind.HASH, Kind.SERVER, Kind.GLOB, Kind.SERVER_GLOB})
+"""A rule says so itself. All other kinds are resemblances, of which nobody is thrown out."""
+OUTCOMES: Mapping[Verdict, Outcome] = {
+    Verdict.ADMIT: Outcome.ADMIT,
+    Verdict.HOLD: Outcome.HOLD,
+    Verdict.REFUSE: Outcome.REFUSE,
+}
+
+
+class RuleBook:
+    """Says what the rules make of a person. ``look`` never waits; ``refresh`` keeps it up to date."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._engine = Engine()
+        self._rules: dict[str, Rule] = {}
+        self._slots: dict[tuple[str, ...], list[str]] = {}
+        """Ids of the rules from a list that say the same, by what they say."""
+        self._revision = -1
+        self._reading = asyncio.Lock()
+        self.unused: dict[str, str] = {}
+        """Why a rule is not used, by its id: patterns that strangers wrote and that cost too much."""
+
+    def __len__(self) -> int:
+        return len(self._rules)
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the rules were read at all; until then nobody knows who is blocked."""
+        return self._revision >= 0
+
+    def rule(self, rule_id: str) -> Rule | None:
+        return self._rules.get(rule_id)
+
+    async def refresh(self) -> int:
+        """Take in what has changed; return how many rules. The first time, read them all.
+
+        Raises:
+            StoreUnavailable: there is no answer; the rules are as they were.
+        """
+        async with self._reading:
+            if not self.is_read:
+                return await self._read_all()
+            newest = await self._store.rules_revision()
+            return await self._take_in(newest) if newest != self._revision else 0
+
+    async def tick(self, _: float) -> int:
+        """A worker's step: follow the changes, and do some of the engine's housekeeping."""
+        changed = await self.refresh()
+        more = self._engine.tidy()
+        while more:  # a little at a time, and others in between
+            await asyncio.sleep(0)
+            more = self._engine.tidy()
+        return changed
+
+    # --- what it says
+
+    def look(
+        self, user: MatrixID | str, stance: Stance, display_name: str = "", *, thorough: bool = False
+    ) -> Finding:
+        return self._engine.look(user, display_name, now=self._clock(), stance=stance, thorough=thorough)
+
+    def decide(self, user: MatrixID | str, stance: Stance, display_name: str = "") -> Decision | None:
+        """What is to become of somebody who knocks; None while the rules are not known."""
+        if not self.is_read:
+            return None
+        return decision_of(self.look(user, stance, display_name))
+
+    async def decide_now(self, user: MatrixID | str, stance: Stance) -> Decision:
+        """The same, by the rules that are in the store at this moment.
+
+        Raises:
+            StoreUnavailable: nobody knows.
+        """
+        await self.refresh()
+        return decision_of(self.look(user, stance))
+
+    def blocking(self, user: MatrixID | str) -> Rule | None:
+        """The rule that plainly names somebody; no resemblance counts."""
+        return self._engine.naming(user, now=self._clock())
+
+    # --- following the store
+
+    async def _read_all(self) -> int:
+        revision = await self._store.rules_revision()
+        rules = await self._store.rules()
+        usable = [rule for rule in rules if self._is_usable(rule)]
+        self._engine.load(usable)
+        for rule in usable:
+            self._note(rule)
+        self._revision = revision
+        return len(rules)
+
+    async def _take_in(self, newest: int) -> int:
+        """Read change by change, from behind what was read; a page at a time, and others in between."""
+        taken = 0
+        page = await self._store.rules_since(self._revision, "\uffff", limit=PAGE)
+        while page:
+            self._apply(page)
+            taken += len(page)
+            self._revision, after = page[-1].revision, page[-1].rule.id
+            await asyncio.sleep(0)
+            page = await self._store.rules_since(self._revision, after, limit=PAGE)
+        self._revision = max(self._revision, newest)
+        return taken
+
+    def _apply(self, changes: Iterable[RuleChange]) -> None:
+        for change in changes:
+            self._forget(change.rule.id)
+            if not change.removed and self._is_usable(change.rule):
+                self._engine.add(change.rule)
+                self._note(change.rule)
+
+    def _note(self, rule: Rule) -> None:
+        self._rules[rule.id] = rule
+        if not rule.is_own:
+            self._slots.setdefault(_slot(rule), []).append(rule.id)
+
+    def _forget(self, rule_id: str) -> None:
+        self.unused.pop(rule_id, None)
+        rule = self._rules.pop(rule_id, None)
+        if rule is None:
+            return
+        self._engine.remove(rule)
+        if not rule.is_own:
+            others = [other for other in self._slots.pop(_slot(rule), []) if other != rule_id]
+            if others:  # the list says the same a second time
+                self._slots[_slot(rule)] = others
+                self._engine.add(self._rules[others[0]])
+
+    def _is_usable(self, rule: Rule) -> bool:
+        try:
+            self._engine.check(rule)
+        except BadGlob as problem:
+            self.unused[rule.id] = str(problem)
+            log.warning("a rule is not used", rule=rule.entity, source=rule.source, why=str(problem))
+            return False
+        return True
+
+
+def _slot(rule: Rule) -> tuple[str, ...]:
+    return rule.source, rule.kind.value, rule.key, "allow" if rule.allow else "block"
+
+
+def decision_of(finding: Finding) -> Decision:
+    """What a finding means for a knock, with the match that decided it, step by step."""
+    match = finding.decisive
+    outcome = OUTCOMES[finding.verdict]
+    if match is not None and match.kind is Kind.ALLOW:
+        return Decision(Outcome.ADMIT, Reason.ALLOWED, rule=match.rule.entity)
+    if match is None or outcome is Outcome.ADMIT:
+        return ADMITTED
+    reason = Reason.BLOCKED if outcome is Outcome.REFUSE else Reason.LOOK_ALIKE
+    return Decision(outcome, reason, told(match), rule=match.rule.entity)
+
+
+def told(match: Match) -> str:
+    """One line on a match, for moderators: how the name is like the rule, by which steps, and why the rule is there."""
+    if match.kind in PLAIN:
+        return match.rule.reason
+    how = match.kind.value.replace("_", " ")
+    steps = "; ".join(match.steps)
+    why = f" (blocked for: {match.rule.reason})" if match.rule.reason else ""
+    return f"{how}{': ' if steps else ''}{steps}{why}"
+
+
+STRICT = Stance()
+"""How a door is that says nothing about it."""
+
+
+def stance_of(door: Door) -> Stance:
+    """The door's own strictness about each kind of match."""
+    if not door.matching.actions and door.matching.other_servers:
+        return STRICT
+    actions = {Kind(kind): Action(action) for kind, action in door.matching.actions}
+    return Stance(actions=actions, other_servers=door.matching.other_servers)
