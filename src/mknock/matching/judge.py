@@ -63,10 +63,10 @@ class Thresholds:
     """The rule's number left away: holds a rare name of so many letters."""
     number_common: int = 3
     """A number added to a common name of so many letters holds."""
-    number_changed: int = 7
+    number_changed: int = 6
     """Another number: holds a common name of so many letters."""
-    affix: int = 4
-    affix_glued: int = 5
+    affix: int = 3
+    affix_glued: int = 4
     affix_refused: int = 5
     affix_loose: int = 7
     other_server: int = 7
