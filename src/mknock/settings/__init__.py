@@ -1,0 +1,25 @@
+"""Every setting of Knock, and the only place that reads them.
+
+Importing this reads nothing. ``load_settings`` gathers the values from the
+environment, from files named by ``NAME_FILE``, and from ``.env``; it reports
+everything that is wrong at once, one sentence a problem, and never repeats a secret.
+"""
+
+from __future__ import annotations
+
+from mknock.settings.problems import SettingsError, edits
+from mknock.settings.reading import PLACEHOLDER, load_settings
+from mknock.settings.table import FILE_NAMES, KNOWN, NAMES, NO_SIGN_IN, Settings, SignIn
+
+__all__ = [
+    "FILE_NAMES",
+    "KNOWN",
+    "NAMES",
+    "NO_SIGN_IN",
+    "PLACEHOLDER",
+    "Settings",
+    "SettingsError",
+    "SignIn",
+    "edits",
+    "load_settings",
+]
