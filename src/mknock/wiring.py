@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import SecretStr
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -27,7 +27,18 @@ from mknock.api.sender import Visitors
 from mknock.api.stopping import Stopping
 from mknock.api.v0 import Admin
 from mknock.api.webhooks import FormsFirst, Webhooks
-from mknock.domain.doors import Door, FormReading, Latecomers, Limits, Policy, Removal, Welcoming
+from mknock.domain.doors import (
+    Door,
+    FormReading,
+    FormSecrets,
+    Latecomers,
+    Limits,
+    Policy,
+    Question,
+    QuestionKind,
+    Removal,
+    Welcoming,
+)
 from mknock.domain.errors import KnockError
 from mknock.domain.ids import key_of
 from mknock.matrix.auth import FixedToken, JwtSignIn, KeptSessionOnly, PasswordSignIn, SignedIn, SignIn
@@ -56,13 +67,15 @@ from mknock.services.shortcomings import Shortcomings
 from mknock.services.watchdog import Watchdog
 from mknock.services.welcome_text import DEFAULT_WELCOME, WelcomeTemplate
 from mknock.services.welcomes import Welcomes
-from mknock.settings import NO_SIGN_IN, Settings, SettingsError, load_settings
+from mknock.settings import NO_SIGN_IN, DoorTable, LimitsTable, Settings, SettingsError, load_settings
 from mknock.storage.sqlite import SqliteStore
 from mknock.telemetry import configure_logging, get_logger, keep_secret
 from mknock.workers.delivery import LEASE, Delivery
 from mknock.workers.housekeeping import Housekeeping
 from mknock.workers.runner import Duty, Runner, Turn
 from mknock.workers.watch import Watch
+
+T = TypeVar("T")
 
 log = get_logger(__name__)
 
@@ -81,11 +94,34 @@ KEPT_SECRETS = (API_KEY, SECRET, PROGRESS)
 """The names of the store's secrets that only SECRET_KEY opens, if it was set when they were kept."""
 
 
+def doors_of(settings: Settings) -> list[Door]:
+    """All doors: that of the environment first, then those of the file.
+
+    Raises:
+        SettingsError: a welcome cannot be understood.
+    """
+    described = settings.doors.doors.items()
+    own = [door_of(settings)] if settings.new_room_id else []
+    problems: list[str] = []
+    doors = [_door_of_table(settings, slug, table, problems) for slug, table in described]
+    if problems:
+        raise SettingsError([f"{settings.doors.path}: {problem}" for problem in problems])
+    return own + doors
+
+
 def door_of(settings: Settings) -> Door:
-    """The one door that the environment describes."""
+    """The door that the environment describes.
+
+    Raises:
+        SettingsError: its welcome cannot be understood.
+    """
+    try:
+        text = welcome_of(settings.welcome_message)
+    except ValueError as error:
+        raise SettingsError([f"WELCOME_MESSAGE {error}"]) from None
     return Door(
         slug=settings.door_slug,
-        room_id=settings.new_room_id.get_secret_value(),
+        room_id=_value(settings.new_room_id),
         policy=Policy(settings.door_policy),
         limits=Limits(
             window=settings.spam_window_seconds,
@@ -104,28 +140,82 @@ def door_of(settings: Settings) -> Door:
         hold_lifetime=settings.hold_lifetime,
         latecomers=Latecomers(settings.remind_after, settings.invite_lifetime),
         welcoming=Welcoming(
-            text=welcome_of(settings),
+            text=text,
             delay=settings.welcome_delay,
             everyone=settings.welcome_everyone,
             clear_in_encrypted=settings.welcome_unencrypted,
         ),
         blocked_members=Removal(settings.blocked_members),
+        secrets=FormSecrets(_value(settings.form_token) or None, settings.signing_secrets),
     )
 
 
-def welcome_of(settings: Settings) -> str:
-    """The welcome's text; "" for none.
+def _door_of_table(settings: Settings, slug: str, table: DoorTable, problems: list[str]) -> Door:
+    """A door of the file: as the environment's, but for what the file says of it."""
+    form, welcome, secret = table.form, table.welcome, table.secrets
+    try:
+        text = welcome_of(_or(welcome.text, settings.welcome_message))
+    except ValueError as error:
+        text = ""
+        problems.append(f'door "{slug}": welcome.text {error}')
+    return Door(
+        slug=slug,
+        room_id=_value(table.room),
+        policy=Policy(_or(table.policy, settings.door_policy)),
+        limits=_limits_of(settings, table.limits),
+        reading=FormReading(
+            id_field=_or(form.id_field, settings.form_id_field),
+            trap_field=_or(form.honeypot_field, settings.form_honeypot_field),
+            default_server=_or(form.default_server, settings.default_server),
+        ),
+        cooldown=_or(table.cooldown, settings.knock_cooldown),
+        lifetime=_or(table.lifetime, settings.knock_lifetime),
+        invite_reason=_or(table.invite_reason, settings.invite_reason),
+        hold_lifetime=_or(table.hold_lifetime, settings.hold_lifetime),
+        latecomers=Latecomers(
+            _or(table.reminders, settings.remind_after), _or(table.invite_lifetime, settings.invite_lifetime)
+        ),
+        welcoming=Welcoming(
+            text=text,
+            delay=_or(welcome.delay, settings.welcome_delay),
+            everyone=_or(welcome.everyone, settings.welcome_everyone),
+            clear_in_encrypted=_or(welcome.unencrypted, settings.welcome_unencrypted),
+        ),
+        blocked_members=Removal(_or(table.blocked_members, settings.blocked_members)),
+        secrets=FormSecrets(_value(secret.token) or None, secret.signing, in_file=True),
+        questions=tuple(
+            Question(one.key, one.label, QuestionKind(one.kind), one.required, one.options, one.hint)
+            for one in table.questions
+        ),
+        setting=f"room in [doors.{slug}]",
+    )
+
+
+def _limits_of(settings: Settings, limits: LimitsTable) -> Limits:
+    """The door's windows; the narrower ones follow the door's own unless they are set somewhere."""
+    door = _or(limits.door, settings.max_requests_per_window)
+    return Limits(
+        window=_or(limits.window, settings.spam_window_seconds),
+        door=door,
+        homeserver=limits.homeserver or settings.max_requests_per_homeserver or door,
+        sender=limits.sender or settings.max_requests_per_sender or max(1, door // 3),
+    )
+
+
+def _or(said: T | None, otherwise: T) -> T:
+    return otherwise if said is None else said
+
+
+def welcome_of(message: str | None) -> str:
+    """The welcome's text, the usual one for None; "" for none.
 
     Raises:
-        SettingsError: it cannot be understood.
+        ValueError: it cannot be understood.
     """
-    text = DEFAULT_WELCOME if settings.welcome_message is None else settings.welcome_message
+    text = DEFAULT_WELCOME if message is None else message
     if text.strip().lower() == "off":
         return ""
-    try:
-        WelcomeTemplate.parse(text)
-    except ValueError as error:
-        raise SettingsError([f"WELCOME_MESSAGE {error}"]) from None
+    WelcomeTemplate.parse(text)
     return text
 
 
@@ -185,7 +275,7 @@ def parts_of(
     store, http = store or store_of(settings), matrix_http()
     book = RuleBook(store, clock)
     if homeserver is not None:
-        return Parts(settings, store, homeserver, Doors(door_of(settings)), clock, http, book)
+        return Parts(settings, store, homeserver, Doors(*doors_of(settings)), clock, http, book)
     tokens = tokens_of(settings, store, http, clock)
     client = MatrixClient(settings.matrix_base_url, tokens, http=http, clock=clock)
     gateway = HomeserverGateway(client)
@@ -197,7 +287,7 @@ def parts_of(
         password=_value(settings.matrix_password),
         recovery_key=_value(settings.recovery_key),
     )
-    return Parts(settings, store, gateway, Doors(door_of(settings)), clock, http, book, tokens, encryption)
+    return Parts(settings, store, gateway, Doors(*doors_of(settings)), clock, http, book, tokens, encryption)
 
 
 def _value(secret: SecretStr | None) -> str:
@@ -437,12 +527,7 @@ class Installation:
     def _application(self) -> ASGIApp:
         parts, settings = self.parts, self.parts.settings
         moderation = moderation_of(parts, wake=self.wake)
-        gate = FormGate(
-            self.admin_key,
-            parts.clock,
-            form_token=_value(settings.form_token) or None,
-            signing_secrets=settings.signing_secrets,
-        )
+        gate = FormGate(self.admin_key, parts.clock)
         webhooks = Webhooks(
             doors=parts.doors,
             gate=gate,

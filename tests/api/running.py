@@ -31,7 +31,7 @@ from mknock.services.doors import Doors
 from mknock.services.rule_book import RuleBook
 from mknock.settings import Settings
 from mknock.telemetry import configure_logging
-from mknock.wiring import Application, Installation, Parts, door_of, store_of
+from mknock.wiring import Application, Installation, Parts, doors_of, store_of
 
 Json = dict[str, Any]
 
@@ -227,7 +227,7 @@ async def started(folder: Path, **settings: Any) -> AsyncIterator[Running]:
     client = MatrixClient(fake.url, FixedToken(token, fake.url), http=http, clock=clock)
     # Put together by hand, since a client for the network that nobody uses takes long to make.
     store, gateway = store_of(given), HomeserverGateway(client)
-    parts = Parts(given, store, gateway, Doors(door_of(given)), clock, http, RuleBook(store, clock))
+    parts = Parts(given, store, gateway, Doors(*doors_of(given)), clock, http, RuleBook(store, clock))
     installation = Installation(parts)
     with logged() as lines:
         await installation.start()

@@ -9,11 +9,11 @@ import pytest
 from fastapi.routing import iter_route_contexts
 from tests.api.running import API_KEY, BEARER, FORM_TOKEN, Running, Starting
 
-from mknock.api.application import FORM_ROUTE
+from mknock.api.application import DOORS_FORM_ROUTE, FORM_ROUTE
 from mknock.settings import Settings
 from mknock.wiring import Installation, parts_of
 
-FOR_EVERYBODY = {"/", "/healthz", "/readyz", "/docs", "/openapi.json", FORM_ROUTE}
+FOR_EVERYBODY = {"/", "/healthz", "/readyz", "/docs", "/openapi.json", FORM_ROUTE, DOORS_FORM_ROUTE}
 WRONG = {
     "no key": {},
     "an empty key": {"Authorization": "Bearer "},

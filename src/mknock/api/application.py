@@ -23,6 +23,21 @@ FORM_ROUTE = "/{before:slashes}invite_from_form{behind:slashes}"
 """With any number of slashes around it, as they come from joined addresses: a redirect would lose the form,
 and at a 404 Typeform switches its webhook off."""
 
+DOORS_FORM_ROUTE = "/{before:slashes}d/{between:slashes}{slug}/{behind:slashes}forms{below:below}"
+"""The form of a door by its name, and everything below its address: what is no platform's name names none."""
+
+
+class Below(Convertor[str]):
+    """Nothing, or a slash with whatever follows, in a path."""
+
+    regex = "(?:/.*)?"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
 
 class Slashes(Convertor[str]):
     """Any number of slashes, in a path."""
@@ -37,6 +52,7 @@ class Slashes(Convertor[str]):
 
 
 register_url_convertor("slashes", Slashes())
+register_url_convertor("below", Below())
 
 
 def build(
@@ -69,8 +85,9 @@ def build(
 
 def _add_forms(app: FastAPI, webhooks: Webhooks) -> None:
     """Plain routes: a form's body is read by Knock itself, and every microsecond is a knock."""
-    app.add_route(FORM_ROUTE, webhooks.invite_from_form, methods=["POST"])
-    app.add_route(FORM_ROUTE, wrong_method, methods=["GET", "HEAD", "PUT", "PATCH", "DELETE"])
+    for route, form in ((FORM_ROUTE, webhooks.invite_from_form), (DOORS_FORM_ROUTE, webhooks.form_of_door)):
+        app.add_route(route, form, methods=["POST"])
+        app.add_route(route, wrong_method, methods=["GET", "HEAD", "PUT", "PATCH", "DELETE"])
 
 
 async def _explain_shape(_: Request, error: Exception) -> Response:

@@ -201,6 +201,42 @@ _KNOCK: Json = {
     },
 }
 
+_KNOCK_AT_DOOR: Json = {
+    **_KNOCK,
+    "operationId": "form_of_door",
+    "summary": "Knock at a door by its name",
+    "description": (
+        "The same for any door, by its slug. A secret is always needed: a token or a signing secret of that door, or"
+        " the API key. A door that does not exist answers as one whose secret is wrong. The platform names the reader;"
+        " any other word lets the shape of the delivery say whose it is."
+    ),
+    "security": [{"form_token": []}, {"signature": []}, {"api_key": []}],
+    "parameters": [
+        {
+            "name": "slug",
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string"},
+            "description": "The door's name.",
+        },
+        {
+            "name": "platform",
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "examples": ["tally"]},
+            "description": "Whose form it is, such as tally or typeform.",
+        },
+        {**_KNOCK["parameters"][0], "description": "The door's token; in a header it does as well."},
+        _KNOCK["parameters"][1],
+    ],
+    "responses": {
+        **_KNOCK["responses"],
+        "401": _problem(
+            401, "this form needs its door's secret: a valid signature, or the token as ?token= or bearer"
+        ),
+    },
+}
+
 PATHS: Json = {
     "/": _probe("root", "The first mknock's health probe", _RUNS),
     "/healthz": _probe("healthz", "Whether the process answers", _RUNS),
@@ -218,4 +254,5 @@ PATHS: Json = {
         },
     ),
     "/invite_from_form": {"post": _KNOCK},
+    "/d/{slug}/forms/{platform}": {"post": _KNOCK_AT_DOOR},
 }

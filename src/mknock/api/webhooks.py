@@ -10,6 +10,7 @@ answers 404 or 410 (Typeform switches a webhook off at once) or redirects
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 
 from starlette.requests import ClientDisconnect, Request
@@ -17,10 +18,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mknock import forms
-from mknock.api.access import FormGate
+from mknock.api.access import FormGate, Trust
 from mknock.api.common import headers_for, read_body, status_of
 from mknock.api.pages import page
 from mknock.api.sender import Visitors
+from mknock.domain.doors import Door
 from mknock.domain.errors import InvalidMatrixID, KnockError, NothingToDo, StoreUnavailable, Unreadable
 from mknock.forms.post import FormPost
 from mknock.ports import AskedToWait, Kept
@@ -32,6 +34,7 @@ from mknock.telemetry import get_logger
 log = get_logger(__name__)
 
 FORM_PATH = "/invite_from_form"
+_DOORS_FORM = re.compile(r"/d/([^/]+)/forms/([^/]+)")
 RECEIVED = "Thank you. If you are admitted, the invitation is in your Matrix app within moments."
 BUSY = "Knock cannot take forms right now, please try again in a little while"
 WAIT = "Too many requests from your network. Please try again later."
@@ -42,8 +45,20 @@ _RECEIVED_BYTES = JSONResponse(_RECEIVED_BODY).body
 
 
 @dataclass(frozen=True, slots=True)
+class Entrance:
+    """Where a form came in: at which door, and at which address of it."""
+
+    door: Door | None
+    """None: it was named, and there is none of that name."""
+    named: bool = False
+    """By its name, so that a secret is needed; not as the first door."""
+    platform: str = ""
+    """Whose reader the address names; "": none's."""
+
+
+@dataclass(frozen=True, slots=True)
 class Webhooks:
-    """The endpoint of the first door."""
+    """The endpoints of the doors' forms."""
 
     doors: Doors
     gate: FormGate
@@ -52,10 +67,22 @@ class Webhooks:
     outcomes: Outcomes
 
     async def invite_from_form(self, request: Request) -> Response:
+        """The first door's form."""
+        return await self._answer(request, Entrance(self.doors.first))
+
+    async def form_of_door(self, request: Request) -> Response:
+        """The form of the door that the path names."""
+        return await self.form_of(request, request.path_params["slug"], request.path_params["below"])
+
+    async def form_of(self, request: Request, slug: str, below: str) -> Response:
+        platform = below.strip("/").partition("/")[0].lower().replace("-", "_")
+        return await self._answer(request, Entrance(self.doors.get(slug), named=True, platform=platform))
+
+    async def _answer(self, request: Request, entrance: Entrance) -> Response:
         post = FormPost(b"", _headers(request), request.query_params)
         try:
             post = replace(post, body=await read_body(request))
-            return await self._receive(request, post)
+            return await self._receive(request, post, entrance)
         except NothingToDo as error:
             return JSONResponse({"status": "nothing_to_do", "message": str(error)})
         except (InvalidMatrixID, Unreadable) as error:
@@ -65,18 +92,18 @@ class Webhooks:
         except ClientDisconnect:
             return Response(status_code=503)  # nobody is there to read it
 
-    async def _receive(self, request: Request, post: FormPost) -> Response:
-        trust = self.gate.trust(post)
+    async def _receive(self, request: Request, post: FormPost, entrance: Entrance) -> Response:
+        door, trust = self._let_in(post, entrance)
         trusted = trust.given
         address = None if trusted else self.visitors.address(request)
         if wait := await self.admission.must_wait(address):
             return _wait(post, wait)
-        read = await self._read(post, address, trust.platform)
+        # A signature vouches for its platform's deliveries alone, whatever the address says.
+        platform = trust.platform if trust.platform in forms.BY_NAME else entrance.platform
+        read = await self._read(post, door, address, platform)
         if isinstance(read, AskedToWait):
             return _wait(post, read.retry_after)
-        result = await self.admission.submit(
-            read.submission, self.doors.first, address=address, trusted=trusted
-        )
+        result = await self.admission.submit(read.submission, door, address=address, trusted=trusted)
         if isinstance(result, AskedToWait):
             return _wait(post, result.retry_after)
         if read.html:
@@ -86,14 +113,25 @@ class Webhooks:
             return await self._outcome(result, patience)
         return Response(_RECEIVED_BYTES, media_type="application/json")
 
-    async def _read(self, post: FormPost, address: str | None, platform: str) -> forms.Read | AskedToWait:
-        """Read a form, as that platform's if one vouches for it. One that cannot be read counts like any other."""
+    def _let_in(self, post: FormPost, entrance: Entrance) -> tuple[Door, Trust]:
+        """The door that is knocked at, and who vouches for the delivery. Raises Unauthenticated."""
+        door = entrance.door
+        if not entrance.named and door is not None:
+            return door, self.gate.trust(post, door)
+        trust = self.gate.trust_named(post, door)
+        assert door is not None  # noqa: S101 - or nobody would have been let in
+        return door, trust
+
+    async def _read(
+        self, post: FormPost, door: Door, address: str | None, platform: str
+    ) -> forms.Read | AskedToWait:
+        """Read a form, as that platform's if one is named. One that cannot be read counts like any other."""
         try:
-            return forms.read(post, self.doors.first.reading, platform)
+            return forms.read(post, door.reading, platform)
         except Unreadable as error:
             if address is None and not isinstance(error, NothingToDo):
-                log.info("a form could not be read", why=str(error))
-            wait = await self.admission.count(self.doors.first, address)
+                log.info("a form could not be read", door=door.slug, why=str(error))
+            wait = await self.admission.count(door, address)
             if wait:
                 return AskedToWait(wait)
             raise
@@ -118,17 +156,15 @@ class FormsFirst:
         self._webhooks = webhooks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if _is_form(scope):
-            response = await self._webhooks.invite_from_form(Request(scope, receive))
-            await response(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
-
-
-def _is_form(scope: Scope) -> bool:
-    if scope["type"] != "http" or scope["method"] != "POST":
-        return False
-    return bool(scope["path"] == scope.get("root_path", "") + FORM_PATH)
+        if scope["type"] == "http" and scope["method"] == "POST":
+            path = scope["path"].removeprefix(scope.get("root_path", ""))
+            if path == FORM_PATH:
+                response = await self._webhooks.invite_from_form(Request(scope, receive))
+                return await response(scope, receive, send)
+            if named := _DOORS_FORM.fullmatch(path):
+                response = await self._webhooks.form_of(Request(scope, receive), *named.groups())
+                return await response(scope, receive, send)
+        return await self._app(scope, receive, send)
 
 
 def _headers(request: Request) -> dict[str, str]:

@@ -14,13 +14,14 @@ from mknock.checks.blocklist import blocklist
 from mknock.checks.history import history
 from mknock.checks.honeypot import honeypot
 from mknock.checks.policy import policy
+from mknock.checks.room_replaced import room_replaced
 from mknock.checks.windows import windows
 from mknock.domain.knocks import ADMITTED, Decision, Outcome
 from mknock.ports import Attempt, Facts
 
 Check = Callable[[Attempt, Facts], Decision]
 
-CHECKS: Sequence[Check] = (honeypot, blocklist, history, windows, policy)
+CHECKS: Sequence[Check] = (honeypot, blocklist, history, windows, policy, room_replaced)
 
 
 def decide(attempt: Attempt, facts: Facts, checks: Sequence[Check] = CHECKS) -> Decision:

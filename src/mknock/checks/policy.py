@@ -9,10 +9,11 @@ from mknock.ports import Attempt, Facts
 _DECISIONS = {
     Policy.AUTO: ADMITTED,
     Policy.REVIEW: Decision(Outcome.HOLD, Reason.REVIEW),
+    Policy.PROVE_FIRST: Decision(Outcome.HOLD, Reason.REVIEW, "the account is not proven"),
     Policy.CLOSED: Decision(Outcome.HOLD, Reason.DOOR_CLOSED),
 }
 
 
 def policy(attempt: Attempt, _: Facts) -> Decision:
-    """Hold everybody at a door that is reviewed or closed."""
+    """Hold everybody at a door that is reviewed, wants a proof first, or is closed."""
     return _DECISIONS[attempt.door.policy]

@@ -16,7 +16,7 @@ from mknock.domain.errors import NothingToDo
 from mknock.domain.knocks import Submission
 from mknock.forms import BY_NAME, FormPost, read
 from mknock.settings import SettingsError
-from mknock.wiring import door_of
+from mknock.wiring import doors_of
 
 MOST: Final = 1024 * 1024
 """Bytes that are read; a running Knock takes no more than 256 KiB."""
@@ -83,7 +83,7 @@ def _guessed(body: bytes) -> str:
 def _reading() -> FormReading:
     """What the settings say about the form; nothing, if they are not complete."""
     try:
-        return door_of(read_settings()).reading
+        return doors_of(read_settings())[0].reading
     except SettingsError:
         complain("The settings are not complete, so FORM_ID_FIELD and the like do not count here.")
         return FormReading()

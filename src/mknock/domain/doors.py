@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -13,6 +14,8 @@ class Policy(StrEnum):
     """Invite at once."""
     REVIEW = "review"
     """Hold every knock for a moderator."""
+    PROVE_FIRST = "prove-first"
+    """Hold every knock until the person proves that the account is theirs; until they can, as REVIEW."""
     CLOSED = "closed"
     """Hold every knock, and say so in the ledger: nobody comes in for now."""
 
@@ -43,6 +46,52 @@ class FormReading:
     """The key of the field that people cannot see; labels starting with "honeypot" count as well."""
     default_server: str | None = None
     """The homeserver of people who type only their user name."""
+
+
+@dataclass(frozen=True, slots=True)
+class FormSecrets:
+    """What a form shows to be let in: the door's token, or a platform's signature by its secret, by its name."""
+
+    token: str | None = field(default=None, repr=False)
+    signing: Mapping[str, str] = field(default_factory=dict, repr=False)
+    in_file: bool = False
+    """They are described in the file of doors, not in the environment."""
+
+    def __bool__(self) -> bool:
+        return bool(self.token or self.signing)
+
+    def setting(self, name: str) -> str:
+        """What the owner calls the secret of that signer, or the ``token``."""
+        if self.in_file:
+            return f"secrets.{name}"
+        return "FORM_TOKEN" if name == "token" else f"{name}_signing_secret".upper()
+
+
+class QuestionKind(StrEnum):
+    """How a question is answered."""
+
+    LINE = "line"
+    """In a few words."""
+    TEXT = "text"
+    """In several lines."""
+    CHOICE = "choice"
+    """By one of the options."""
+    CHOICES = "choices"
+    """By any number of the options."""
+    AGREE = "agree"
+    """By a tick: a rule to accept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question that the door asks. ``key`` names it for programs, ``label`` is what people read."""
+
+    key: str
+    label: str
+    kind: QuestionKind = QuestionKind.LINE
+    required: bool = False
+    options: tuple[str, ...] = ()
+    hint: str = ""
 
 
 class Removal(StrEnum):
@@ -124,6 +173,12 @@ class Door:
     welcoming: Welcoming = field(default_factory=Welcoming)
     blocked_members: Removal = Removal.KICK
     matching: Matching = field(default_factory=Matching)
+    secrets: FormSecrets = field(default_factory=FormSecrets, repr=False)
+    questions: tuple[Question, ...] = ()
+    setting: str = "NEW_ROOM_ID"
+    """What the owner changes to give the door another room."""
+    replaced: bool = False
+    """Its room was replaced by one that Knock may not follow to: everybody is held."""
 
     def reminder_reason(self, reminded: int) -> str:
         """The reason of the next reminder: never the same as before, or it would be no new event."""

@@ -38,7 +38,8 @@ S = KnockState
 MOVES: Mapping[KnockState, frozenset[KnockState]] = {
     S.HELD: frozenset({S.ADMITTED, S.INVITED, S.ALREADY_MEMBER, S.REFUSED, S.EXPIRED}),
     S.ADMITTED: frozenset({S.INVITED, S.ALREADY_MEMBER, S.HELD, S.REFUSED, S.RESCINDED, S.FAILED}),
-    S.INVITED: frozenset({S.JOINED, S.DECLINED, S.EXPIRED, S.RESCINDED, S.REMOVED}),
+    # An invite to a room that was replaced by a newer one leads nowhere: the knock is admitted to that one.
+    S.INVITED: frozenset({S.ADMITTED, S.JOINED, S.DECLINED, S.EXPIRED, S.RESCINDED, S.REMOVED}),
     S.JOINED: frozenset({S.LEFT, S.REMOVED}),
     S.ALREADY_MEMBER: frozenset({S.LEFT, S.REMOVED}),
     S.LEFT: frozenset(),
@@ -84,6 +85,8 @@ class Reason(StrEnum):
     WAVE = "wave"
     REVIEW = "review"
     DOOR_CLOSED = "door_closed"
+    ROOM_REPLACED = "room_replaced"
+    """The room was replaced by one that Knock may not follow to; let in as soon as it may."""
     BEFORE = "before"
     """The same person declined, left, was removed, or let an invite expire before."""
     OPEN_ELSEWHERE = "open_elsewhere"

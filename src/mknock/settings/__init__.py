@@ -7,8 +7,10 @@ everything that is wrong at once, one sentence a problem, and never repeats a se
 
 from __future__ import annotations
 
+from mknock.settings.door_table import DoorTable, LimitsTable
+from mknock.settings.doors_file import PLACEHOLDER, DoorsFile
 from mknock.settings.problems import SettingsError, edits
-from mknock.settings.reading import PLACEHOLDER, load_settings
+from mknock.settings.reading import load_doors, load_settings
 from mknock.settings.table import FILE_NAMES, KNOWN, NAMES, NO_SIGN_IN, Settings, SignIn
 
 __all__ = [
@@ -17,9 +19,13 @@ __all__ = [
     "NAMES",
     "NO_SIGN_IN",
     "PLACEHOLDER",
+    "DoorTable",
+    "DoorsFile",
+    "LimitsTable",
     "Settings",
     "SettingsError",
     "SignIn",
     "edits",
+    "load_doors",
     "load_settings",
 ]

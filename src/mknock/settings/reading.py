@@ -12,23 +12,26 @@ from typing import Any
 from dotenv.parser import parse_stream
 from pydantic import ValidationError
 
+from mknock.settings.doors_file import PLACEHOLDER, DoorsFile, doors_path, read_doors
 from mknock.settings.problems import Findings, SettingsError, edits
 from mknock.settings.table import KNOWN, NAMES, NO_SIGN_IN, Settings, SignIn
 from mknock.settings.values import POSTGRES, WHERE_IS_THE_ROOM_ID
 
-PLACEHOLDER = "change-me"
-"""Marks what ``.env.example`` leaves to the owner; no value may hold it."""
-
 
 def load_settings(
-    environ: Mapping[str, str] | None = None, env_file: Path | None = None, *, require_sign_in: bool = True
+    environ: Mapping[str, str] | None = None,
+    env_file: Path | None = None,
+    *,
+    require_sign_in: bool = True,
+    require_doors: bool = True,
 ) -> Settings:
     """Read all settings and check them.
 
     ``environ`` is the process's environment unless given, ``env_file`` what
     ENV_FILE names or ``.env``; the environment wins over the file, and an empty value
     counts as unset. ``require_sign_in=False`` is for commands that need no
-    account, or find a session in the store.
+    account, or find a session in the store; ``require_doors=False`` for those that
+    can tell what is wrong with the file of doors beside the rest.
 
     Raises:
         SettingsError: with every problem there is.
@@ -40,6 +43,7 @@ def load_settings(
     given = _values(_filled(written) | _filled(surroundings), findings)
     _check_pairs(given, findings)
     _check_store(given, findings)
+    _check_room(given, findings)
     if require_sign_in and not findings.problems.keys() & _SIGN_IN_NAMES and not given.keys() & set(SignIn):
         findings.problem("MATRIX_ACCESS_TOKEN", NO_SIGN_IN)
     findings.warnings += _short_secrets(given)
@@ -50,7 +54,35 @@ def load_settings(
         )
     if settings is None or findings.problems:
         raise SettingsError(findings.sentences(NAMES), findings.warnings)
-    return settings
+    return _with_doors(settings, _filled(written) | _filled(surroundings), required=require_doors)
+
+
+def load_doors(settings: Settings, environ: Mapping[str, str] | None = None) -> DoorsFile:
+    """Read the file of doors as it is now.
+
+    Raises:
+        SettingsError: with every problem there is.
+    """
+    surroundings = dict(os.environ if environ is None else environ)
+    return _doors(settings, _filled(_written(surroundings, None, Findings())) | _filled(surroundings))
+
+
+def _doors(settings: Settings, environ: Mapping[str, str]) -> DoorsFile:
+    path = doors_path(settings.doors_file, settings.data_dir)
+    found = read_doors(path, environ, settings.door_slug if settings.new_room_id else None)
+    if not found.doors and settings.new_room_id is None:
+        raise SettingsError([f"{path}: describes no door, and NEW_ROOM_ID is not set: one of them has to."])
+    return found
+
+
+def _with_doors(settings: Settings, environ: Mapping[str, str], *, required: bool) -> Settings:
+    try:
+        doors = _doors(settings, environ)
+    except SettingsError as error:
+        if required or settings.new_room_id is None:
+            raise SettingsError(error.problems, settings.warnings) from None
+        return settings.model_copy(update={"doors_problems": error.problems})
+    return settings.model_copy(update={"doors": doors, "warnings": (*settings.warnings, *doors.warnings)})
 
 
 def _filled(values: Mapping[str, str]) -> dict[str, str]:
@@ -164,6 +196,26 @@ def _check_store(given: Mapping[str, str], findings: Findings) -> None:
         )
 
 
+def _check_room(given: Mapping[str, str], findings: Findings) -> None:
+    """Without a door of its own the environment can have no secrets of one: they would open nothing."""
+    if "NEW_ROOM_ID" in given or "NEW_ROOM_ID" in findings.problems:
+        return
+    named = Path(given["DOORS_FILE"]) if "DOORS_FILE" in given else None
+    if doors_path(named, Path(given.get("DATA_DIR", "data"))) is None:
+        findings.problem(
+            "NEW_ROOM_ID",
+            "NEW_ROOM_ID is missing: set it to the ID of the room to invite people to"
+            f" ({WHERE_IS_THE_ROOM_ID}), or describe a door in doors.toml.",
+        )
+        return
+    for name in NAMES:
+        if name in given and (name == "FORM_TOKEN" or name.endswith("_SIGNING_SECRET")):
+            findings.problem(
+                name,
+                f"{name} belongs to the door of NEW_ROOM_ID, which is not set: put it into [doors.<slug>.secrets].",
+            )
+
+
 _SHORT = {"SECRET_KEY": 32, "API_KEY": 16, "FORM_TOKEN": 16}
 
 
@@ -183,20 +235,16 @@ def _checked(given: Mapping[str, str], findings: Findings) -> Settings | None:
     except ValidationError as error:
         for detail in error.errors(include_url=False, include_input=False):
             name = str(detail["loc"][0]).upper()
-            findings.problem(name, f"{name} {_what_is_wrong(detail['type'], detail.get('ctx', {}))}")
+            findings.problem(
+                name, f"{name} {detail.get('ctx', {}).get('error', 'is not valid: see docs/env_vars.md.')}"
+            )
         return None
-
-
-def _what_is_wrong(kind: str, context: Mapping[str, object]) -> str:
-    if kind == "missing":
-        return f"is missing: set it to the ID of the room to invite people to ({WHERE_IS_THE_ROOM_ID})."
-    return str(context.get("error", "is not valid: see docs/env_vars.md."))
 
 
 # --- names that are probably mistakes ----------------------------------------------------------
 
 _OF_OTHERS = re.compile(
-    r"(COMPOSE|DOCKER|BUILDKIT|UVICORN|CADDY|SSL|LC|OTEL)_.*|PYTHON.*|TZ|LANG|LANGUAGE|WEB_CONCURRENCY|"
+    r"(COMPOSE|DOCKER|DOORS|BUILDKIT|UVICORN|CADDY|SSL|LC|OTEL)_.*|PYTHON.*|TZ|LANG|LANGUAGE|WEB_CONCURRENCY|"
     r"FORWARDED_ALLOW_IPS|(HTTPS?|ALL|NO)_PROXY|NO_COLOR|FORCE_COLOR|TMPDIR|PATH|HOME|USER|UID|GID"
 )
 """What a .env file may hold for the programs beside Knock that read the same file."""

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from mknock.settings.doors_file import DoorsFile
 from mknock.settings.values import (
     POSTGRES,
     YEAR,
@@ -60,8 +61,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     # the room
-    new_room_id: RoomID = Field(
-        description="ID of the room or space that people are invited to; begins with !."
+    new_room_id: RoomID | None = Field(
+        None, description="ID of the room or space that people are invited to; begins with !."
     )
     door_slug: Slug = Field(
         "main", description="Short public name of the door to that room, used in addresses."
@@ -71,6 +72,10 @@ class Settings(BaseModel):
     )
     invite_reason: ShortText = Field(
         "You asked to join. Accept to come in.", description="Sentence shown beside the invitation."
+    )
+
+    doors_file: Path | None = Field(
+        None, description="File with further doors; unset: doors.toml in DATA_DIR or the working directory."
     )
 
     # the homeserver
@@ -239,6 +244,10 @@ class Settings(BaseModel):
 
     warnings: tuple[str, ...] = ()
     """Not a setting: what ``load_settings`` noticed, one sentence each, for the log."""
+    doors: DoorsFile = DoorsFile()
+    """Not a setting: what the file of doors says."""
+    doors_problems: tuple[str, ...] = ()
+    """Not a setting: why the file of doors cannot be used, if ``load_settings`` was told to go on all the same."""
 
     @property
     def sqlite_path(self) -> Path:
@@ -292,9 +301,11 @@ class Settings(BaseModel):
         """What must never be seen, for ``telemetry.keep_secret``."""
         values = (getattr(self, name) for name in type(self).model_fields)
         secrets = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
-        return (*secrets, *passwords(self.store_url), *passwords(self.store_notify_url))
+        of_doors = [secret for door in self.doors.doors.values() for secret in door.secret_values()]
+        return (*secrets, *of_doors, *passwords(self.store_url), *passwords(self.store_notify_url))
 
 
-NAMES = tuple(name.upper() for name in Settings.model_fields if name != "warnings")
+_NO_SETTINGS = ("warnings", "doors", "doors_problems")
+NAMES = tuple(name.upper() for name in Settings.model_fields if name not in _NO_SETTINGS)
 FILE_NAMES = tuple(f"{name}_FILE" for name in NAMES)
 KNOWN = frozenset((*NAMES, *FILE_NAMES, "ENV_FILE", "STATE_DIRECTORY"))

@@ -191,7 +191,7 @@ def _server_name(value: str) -> str:
     return value.lower()
 
 
-def _slug(value: str) -> str:
+def slug(value: str) -> str:
     if not re.fullmatch(r"[a-z0-9-]{1,64}", value):
         raise ValueError(f"must be 1 to 64 small letters, digits and hyphens, but is {shown(value)}.")
     return value
@@ -249,11 +249,11 @@ MatrixUser = Annotated[str, AfterValidator(_matrix_user)]
 ServerName = Annotated[str, AfterValidator(_server_name)]
 StoreAddress = Annotated[SecretStr, AfterValidator(_store_address)]
 PostgresAddress = Annotated[SecretStr, AfterValidator(_postgres_address)]
-Slug = Annotated[str, AfterValidator(_slug)]
+Slug = Annotated[str, AfterValidator(slug)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(_networks)]
 ShortText = Annotated[str, AfterValidator(_short_text)]
 Reminders = Annotated[tuple[float, ...], BeforeValidator(_reminders)]
 BlockedMembers = Annotated[str, one_of("kick", "ban", "report")]
-Policy = Annotated[str, one_of("auto", "review", "closed")]
+Policy = Annotated[str, one_of("auto", "review", "prove-first", "closed")]
 LogLevel = Annotated[str, one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", change=str.upper)]
 LogFormat = Annotated[str, one_of("auto", "console", "json")]

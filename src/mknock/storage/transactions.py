@@ -407,6 +407,8 @@ def change(
         yield from write(*_of_rules((), added, entry))
         return before
     yield _write_knock(before, after, fence=before.fence + 1)
+    if after.room_id != before.room_id:
+        yield sql.MOVE_KNOCK, (before.id, after.room_id)
     yield from write(*_of_rules((), added, entry), _changed(before, after, entry))
     yield from _wake_for(after)
     return replace(after, fence=before.fence + 1)
