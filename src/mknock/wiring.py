@@ -10,9 +10,10 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -64,14 +65,26 @@ from mknock.services.room_findings import RoomFindings
 from mknock.services.rule_book import RuleBook
 from mknock.services.sessions import OwnSession
 from mknock.services.shortcomings import Shortcomings
+from mknock.services.successors import Successors
 from mknock.services.watchdog import Watchdog
 from mknock.services.welcome_text import DEFAULT_WELCOME, WelcomeTemplate
 from mknock.services.welcomes import Welcomes
-from mknock.settings import NO_SIGN_IN, DoorTable, LimitsTable, Settings, SettingsError, load_settings
+from mknock.settings import (
+    NO_SIGN_IN,
+    DoorsFile,
+    DoorTable,
+    LimitsTable,
+    Settings,
+    SettingsError,
+    doors_paths,
+    load_doors,
+    load_settings,
+)
 from mknock.storage.sqlite import SqliteStore
 from mknock.telemetry import configure_logging, get_logger, keep_secret
 from mknock.workers.delivery import LEASE, Delivery
 from mknock.workers.housekeeping import Housekeeping
+from mknock.workers.reload import Described, Reload
 from mknock.workers.runner import Duty, Runner, Turn
 from mknock.workers.watch import Watch
 
@@ -90,6 +103,8 @@ STOP_GRACE = 0.3
 CLOSING = 0.6
 """Seconds that connections have to close at the end, from the moment that nothing new is taken in."""
 API_KEY = "api-key"
+RELOAD_EVERY = 2.0
+"""Seconds between two looks whether the description of the doors has changed."""
 KEPT_SECRETS = (API_KEY, SECRET, PROGRESS)
 """The names of the store's secrets that only SECRET_KEY opens, if it was set when they were kept."""
 
@@ -189,6 +204,46 @@ def _door_of_table(settings: Settings, slug: str, table: DoorTable, problems: li
         ),
         setting=f"room in [doors.{slug}]",
     )
+
+
+class DoorsAsDescribed:
+    """The doors as the environment and the file describe them, whenever it is called."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._found = settings.doors
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        return _sources_of(self._settings, self._found)
+
+    def __call__(self) -> Described:
+        try:
+            doors = tuple(self._doors())
+        except SettingsError as error:
+            return Described((), self.sources, error.problems)
+        return Described(doors, self.sources)
+
+    def _doors(self) -> list[Door]:
+        """Read them. A file that was there and is gone is a mistake, not the end of its doors."""
+        found, before = load_doors(self._settings), self._found.path
+        if before and not found.path:
+            raise SettingsError([f"{before}: is gone; to go on without its doors, restart Knock."])
+        doors = doors_of(self._settings.model_copy(update={"doors": found}))
+        self._found = found
+        return doors
+
+
+def _sources_of(settings: Settings, found: DoorsFile) -> tuple[Path, ...]:
+    """Every file in which a change may be one of the doors, also those that are not there yet."""
+    return tuple(dict.fromkeys((*doors_paths(settings.doors_file, settings.data_dir), *found.sources)))
+
+
+def _secrets_of(door: Door) -> Iterator[str]:
+    yield door.room_id
+    yield from door.secrets.signing.values()
+    if door.secrets.token:
+        yield door.secrets.token
 
 
 def _limits_of(settings: Settings, limits: LimitsTable) -> Limits:
@@ -373,7 +428,7 @@ def doctor_of(parts: Parts) -> Doctor:
         parts.clock,
         session_of(parts),
         RoomFindings(parts.homeserver, parts.encryption),
-        form_secrets=settings.form_secrets,
+        form_secrets=bool(parts.doors.first.secrets),
         open_api=settings.allow_open_api,
         public_url=settings.public_url,
         secrets=KEPT_SECRETS,
@@ -388,8 +443,19 @@ class Installation:
         self.admin_key = AdminKey(open=parts.settings.allow_open_api)
         self.outcomes = Outcomes(parts.store)
         self.session = session_of(parts)
-        shortcomings = Shortcomings(parts.homeserver, parts.doors, self.session, parts.encryption)
-        self.readiness = Readiness(parts.store, parts.homeserver, parts.doors, shortcomings)
+        successors = Successors(
+            parts.store, parts.homeserver, parts.doors, parts.clock, wake=lambda: self.wake()
+        )
+        shortcomings = Shortcomings(parts.homeserver, parts.doors, self.session, successors, parts.encryption)
+        described = DoorsAsDescribed(parts.settings)
+        self.reload = Reload(parts.doors, described, described.sources, on_change=self._other_doors)
+        self.readiness = Readiness(
+            parts.store,
+            parts.homeserver,
+            parts.doors,
+            shortcomings,
+            doors_problem=lambda: self.reload.problem,
+        )
         self.retry = Retry(base=parts.settings.base_backoff_delay, quick=parts.settings.max_retries)
         self._looking = Duty(
             "readiness", self.readiness.tick, every=15.0, next_at=self._next_look, alone=True
@@ -409,8 +475,10 @@ class Installation:
             parts.homeserver,
             parts.clock,
             guard=self.watchdog.look_at,
+            doors=parts.doors,
             wake=self._welcoming.wake,
         )
+        self.reloading = Duty("doors", self.reload.tick, every=RELOAD_EVERY)
         turn = Turn(parts.store, holder=f"{os.getpid()}-{secrets.token_hex(4)}")
         self.runner = Runner(self._duties(), parts.clock, turn)
         self.stopping = Stopping(self._application())
@@ -481,6 +549,7 @@ class Installation:
             Duty("rules", self.parts.book.tick, every=0.5),
             Duty("leases", self._renew, every=LEASE / 4),
             Duty("recall", self.readiness.recall, every=2.0),
+            self.reloading,
             self._welcoming,
             self._looking,
             Duty("watch", self._watch().tick, every=5.0, again=True, alone=True),
@@ -519,7 +588,19 @@ class Installation:
 
     async def _check_invites(self, _: float) -> int:
         """Compare every room with the record: what /sync did not tell, and for those who cannot use it."""
-        return sum([await self.memberships.compare(door) for door in self.parts.doors])
+        return await self.memberships.compare_all()
+
+    def read_doors_anew(self) -> None:
+        """Read the description of the doors anew, whether or not it looks changed (SIGHUP)."""
+        self.reload.ask()
+        self.reloading.wake()
+
+    async def _other_doors(self, doors: tuple[Door, ...]) -> None:
+        """There are other doors: nothing of theirs is to be logged, and what works is another."""
+        for door in doors:
+            for secret in _secrets_of(door):
+                keep_secret(secret)
+        self._looking.wake()
 
     def _next_look(self) -> float | None:
         return self.parts.clock() + 2.0 if self.readiness.homeserver_problem else None
@@ -612,14 +693,14 @@ class Application:
         try:
             settings = self.installation.parts.settings
             configure_logging(settings.log_level, settings.log_format)
-            _say_what_is_odd(settings)
+            _say_what_is_odd(settings, self.installation.parts.doors.first)
             await self.installation.start()
         except (KnockError, SettingsError) as error:
             log.critical("Knock cannot start", why=str(error))
             await send({"type": "lifespan.startup.failed", "message": ""})
             return
         _spare_the_collector()
-        restore = _hear_the_end(self.installation.stopping)
+        restore = _hear_signals(self.installation)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         restore()
@@ -634,27 +715,37 @@ def _spare_the_collector() -> None:
     gc.set_threshold(GARBAGE, 10, 10)
 
 
-def _hear_the_end(stopping: Stopping) -> Any:
-    """Notice SIGTERM and SIGINT before uvicorn waits for open requests; return what undoes it."""
+def _hear_signals(installation: Installation) -> Callable[[], None]:
+    """Notice SIGTERM and SIGINT before uvicorn waits for open requests, and SIGHUP; return what undoes it."""
     loop = asyncio.get_running_loop()
     former: dict[int, Any] = {}
 
-    def handler(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(stopping.stop)
+    def ends(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(installation.stopping.stop)
         if callable(former[number]):
             former[number](number, frame)
+
+    def hangs_up(*_: object) -> None:
+        loop.call_soon_threadsafe(installation.read_doors_anew)
 
     with contextlib.suppress(ValueError):  # not in the main thread: whoever runs us handles signals
         for number in (signal.SIGTERM, signal.SIGINT):
             former[number] = signal.getsignal(number)
-            signal.signal(number, handler)
+            signal.signal(number, ends)
             _set_patience(former[number])
+        if hasattr(signal, "SIGHUP") and not _is_at_a_terminal():  # it would end the process
+            former[signal.SIGHUP] = signal.signal(signal.SIGHUP, hangs_up)
 
     def restore() -> None:
         for number, earlier in former.items():
             signal.signal(number, earlier)
 
     return restore
+
+
+def _is_at_a_terminal() -> bool:
+    """Whether SIGHUP means that the terminal is gone, and Knock has to go with it."""
+    return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
 
 
 def _set_patience(handler: Any) -> None:
@@ -668,13 +759,13 @@ def _set_patience(handler: Any) -> None:
         config.timeout_graceful_shutdown = CLOSING
 
 
-def _say_what_is_odd(settings: Settings) -> None:
+def _say_what_is_odd(settings: Settings, first: Door) -> None:
     for warning in settings.warnings:
         log.warning(warning)
-    if not settings.form_secrets:
+    if not first.secrets:
         log.warning(
             "no form secret is set: anybody who knows the address can post, and counts as an anonymous visitor;"
-            " set FORM_TOKEN, or the platform's signing secret"
+            f" set {first.secrets.setting('token')}, or the platform's signing secret"
         )
     if settings.allow_open_api:
         log.warning("ALLOW_OPEN_API is on: anybody can use the admin endpoints")

@@ -105,7 +105,9 @@ class Process:
         self.watchdog = Watchdog(
             self.store, self.homeserver, self.doors, self.book, clock, dry_run=wishes.dry_run
         )
-        self.room_watch = Memberships(self.store, self.homeserver, clock, guard=self.watchdog.look_at)
+        self.room_watch = Memberships(
+            self.store, self.homeserver, clock, guard=self.watchdog.look_at, doors=self.doors
+        )
         self.moderation = Moderation(
             self.store, self.homeserver, self.doors, self.book, clock, wake=lambda: None
         )

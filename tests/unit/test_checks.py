@@ -12,6 +12,7 @@ from mknock.checks.blocklist import blocklist
 from mknock.checks.history import history
 from mknock.checks.honeypot import honeypot
 from mknock.checks.policy import policy
+from mknock.checks.room_replaced import room_replaced
 from mknock.checks.windows import windows
 from mknock.domain.doors import Door, Limits, Policy
 from mknock.domain.ids import MatrixID
@@ -228,7 +229,7 @@ def test_nothing_runs_after_a_knock_is_refused() -> None:
 
 
 def test_every_check_is_run() -> None:
-    assert set(CHECKS) == {honeypot, blocklist, history, windows, policy}
+    assert set(CHECKS) == {honeypot, blocklist, history, windows, policy, room_replaced}
 
 
 @pytest.mark.promise(3)

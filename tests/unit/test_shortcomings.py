@@ -15,6 +15,7 @@ from mknock.domain.doors import Welcoming
 from mknock.services.readiness import Readiness
 from mknock.services.sessions import OwnSession
 from mknock.services.shortcomings import CANNOT_ENCRYPT, Shortcomings
+from mknock.services.successors import Successors
 
 HELLO = Welcoming(text="Hello {user}")
 
@@ -26,9 +27,9 @@ async def shop(fake: FakeHomeserver, tmp_path: Path) -> AsyncIterator[Workshop]:
 
 
 def looking(shop: Workshop, encryption: Sealing | None = None) -> Shortcomings:
-    return Shortcomings(
-        shop.homeserver, shop.doors, OwnSession(shop.homeserver, signed_in=False), encryption=encryption
-    )
+    session = OwnSession(shop.homeserver, signed_in=False)
+    successors = Successors(shop.store, shop.homeserver, shop.doors, shop.clock)
+    return Shortcomings(shop.homeserver, shop.doors, session, successors, encryption=encryption)
 
 
 async def found(shop: Workshop, encryption: Sealing | None = None) -> dict[str, str]:

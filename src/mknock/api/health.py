@@ -29,5 +29,5 @@ class Ready:
         if problems:
             states = {"status": "not_ready", "not_ready": sorted(problems)}
             return JSONResponse(states, 503, {"Retry-After": "5"})
-        limited = {"limited": sorted(self.readiness.limited)} if self.readiness.limited else {}
-        return JSONResponse({"status": "ready"} | limited)
+        limited = sorted(self.readiness.limitations)
+        return JSONResponse({"status": "ready"} | ({"limited": limited} if limited else {}))

@@ -9,6 +9,7 @@ import click
 from mknock import __version__
 from mknock.cli.api_key import api_key
 from mknock.cli.doctor import doctor
+from mknock.cli.doors import doors
 from mknock.cli.explain import explain
 from mknock.cli.forms import forms
 from mknock.cli.held import approve, held, refuse
@@ -16,7 +17,7 @@ from mknock.cli.login import login
 from mknock.cli.serve import serve
 from mknock.cli.setup import setup
 
-COMMANDS: Final = (setup, serve, doctor, login, api_key, held, approve, refuse, forms, explain)
+COMMANDS: Final = (setup, serve, doctor, login, api_key, held, approve, refuse, doors, forms, explain)
 
 
 class InOrder(click.Group):

@@ -7,9 +7,10 @@ from typing import Final
 
 import click
 
-from mknock.cli.running import with_parts
+from mknock.cli.running import read_settings, with_parts
 from mknock.cli.terminal import plain, say, say_json
-from mknock.services.findings import Finding, Verdict
+from mknock.services.findings import Finding, Verdict, bad, good
+from mknock.settings import Settings
 from mknock.wiring import Parts, doctor_of
 
 MARKS: Final = {
@@ -27,7 +28,8 @@ def doctor(as_json: bool) -> None:
     Ends with code 1 if a line says FAIL: then Knock cannot invite. A line
     that says warn is for you to weigh. Signs in, if that is still to be done.
     """
-    findings = with_parts(_examined, opened=False)
+    settings = read_settings(require_doors=False)
+    findings = with_parts(_examined, settings, opened=False) + doors_findings(settings)
     if as_json:
         say_json([_facts(finding) for finding in findings])
     else:
@@ -39,6 +41,17 @@ def doctor(as_json: bool) -> None:
 
 async def _examined(parts: Parts) -> list[Finding]:
     return await doctor_of(parts).examine()
+
+
+def doors_findings(settings: Settings) -> list[Finding]:
+    """What there is to say of the file of doors: nothing, if there is none."""
+    if settings.doors_problems:
+        return [bad("doors file", problem) for problem in settings.doors_problems]
+    if settings.doors.path is None:
+        return []
+    return [
+        good("doors file", f"{settings.doors.path} describes {', '.join(settings.doors.doors) or 'no door'}")
+    ]
 
 
 def _facts(finding: Finding) -> dict[str, str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from mknock.cli.terminal import complain
@@ -14,13 +15,17 @@ from mknock.wiring import Parts, parts_of
 T = TypeVar("T")
 
 
-def read_settings() -> Settings:
+def read_settings(instead: Mapping[str, str] | None = None, *, require_doors: bool = True) -> Settings:
     """Read the settings, say on standard error what is odd about them, and log only what matters.
+
+    ``instead`` holds settings that count instead of the environment's;
+    ``require_doors`` as in ``load_settings``.
 
     Raises:
         SettingsError: some are missing or wrong.
     """
-    settings = load_settings(require_sign_in=False)
+    environ = {**os.environ, **(instead or {})}
+    settings = load_settings(environ, require_sign_in=False, require_doors=require_doors)
     for secret in settings.secret_values():
         keep_secret(secret)
     configure_logging("DEBUG" if settings.log_level == "DEBUG" else "WARNING", "console")

@@ -53,12 +53,16 @@ class Doors:
             latecomers=Latecomers(reminders=(), lifetime=self._first.latecomers.lifetime),
         )
 
-    def described(self, door: Door) -> Door:
-        """The door as its owner described it, with the room that they gave it."""
-        return self._described[door.slug]
+    @property
+    def as_described(self) -> tuple[Door, ...]:
+        """The doors as their owner describes them, with the rooms that they gave them."""
+        return tuple(self._described.values())
 
     def __iter__(self) -> Iterator[Door]:
         return iter(tuple(self._doors.values()))
+
+    def __len__(self) -> int:
+        return len(self._doors)
 
     def describe(self, doors: Iterable[Door]) -> None:
         """Take these doors, of which there is one at least, instead of those there were."""

@@ -57,7 +57,8 @@ class Errands:
     """Runs errands of one kind and records how they end.
 
     ``limit`` names the pause that a 429 brings for all of this kind;
-    ``on_outage`` is called when the homeserver as a whole is found out of reach.
+    ``on_outage`` is called when the homeserver as a whole is found out of reach;
+    ``doors`` says how many doors there are.
     """
 
     def __init__(
@@ -68,12 +69,14 @@ class Errands:
         *,
         limit: str,
         on_outage: Callable[[], None] = lambda: None,
+        doors: Callable[[], int] = lambda: 1,
     ) -> None:
         self._store = store
         self._clock = clock
         self._retry = retry
         self._limit = limit
         self._on_outage = on_outage
+        self._doors = doors
         self._outages = 0
         self._out_until = 0.0
         self._owner_until = 0.0
@@ -95,7 +98,7 @@ class Errands:
             ending = await self._unavailable(claim, error)
         except HomeserverError as error:
             # A refusal of something other than the act itself (reading a membership): not the visitor's doing.
-            ending = await self.needs_owner(str(error))
+            ending = await self.room_needs_owner(str(error))
         return await self._conclude(claim, ending)
 
     async def needs_owner(self, message: str) -> Waits:
@@ -107,6 +110,13 @@ class Errands:
         await self._store.pause("owner", self._owner_until)
         # Due at once, so that it goes on as soon as readiness sees it mended and ends the pause.
         return Waits(now, message, tried=False)
+
+    async def room_needs_owner(self, message: str) -> Waits:
+        """Something that only the owner can mend in one room: with other doors, those go on."""
+        if self._doors() == 1:
+            return await self.needs_owner(message)
+        log.error("a knock waits for the owner", why=message)
+        return Waits(self._clock() + OWNER_PAUSE, message, tried=False)
 
     async def _limited(self, error: RateLimited) -> Waits:
         now = self._clock()

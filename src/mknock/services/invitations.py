@@ -63,7 +63,9 @@ class Invitations:
         self._doors = doors
         self._book = book
         self._clock = clock
-        self._errands = Errands(store, clock, retry, limit="invite", on_outage=on_outage)
+        self._errands = Errands(
+            store, clock, retry, limit="invite", on_outage=on_outage, doors=lambda: len(doors)
+        )
         self._latecomers = Latecomers(homeserver, doors, clock)
 
     async def deliver(self, claim: Knock) -> None:
@@ -95,7 +97,14 @@ class Invitations:
         known = await self._found(claim, *_names(claim)) if claim.fence > 1 else None
         if known is None and listed.outcome is Outcome.HOLD and claim.reason is not Reason.MODERATOR:
             return self._held(claim, listed)
-        return known or await self._invite(claim)
+        return known or self._without_room(claim) or await self._invite(claim)
+
+    def _without_room(self, claim: Knock) -> Ending | None:
+        """Hold a knock whose room was replaced by one that Knock may not follow to."""
+        door = self._doors.of(claim)
+        if not door.replaced or claim.room_id != door.room_id:
+            return None
+        return self._held(claim, Decision(Outcome.HOLD, Reason.ROOM_REPLACED))
 
     async def _too_late(self, claim: Knock) -> Ending:
         """End a knock whose lifetime is over; an invite whose answer got lost has been sent all the same."""
@@ -236,7 +245,7 @@ class Invitations:
             return known
         reason = _BY_CODE.get(error.code)
         if reason is None and not await self._bot_may_invite(claim.room_id):
-            return await self._errands.needs_owner(
+            return await self._errands.room_needs_owner(
                 "the bot is not in the room or may not invite: make it a moderator"
             )
         usual = _spellings(MatrixID.of(user_id))[-1]

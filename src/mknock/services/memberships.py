@@ -12,10 +12,12 @@ from dataclasses import replace
 from mknock.domain import lifecycle
 from mknock.domain.chance import new_id
 from mknock.domain.doors import Door
+from mknock.domain.errors import Refused
 from mknock.domain.ids import key_of
 from mknock.domain.knocks import MEMBERS, OPEN, Knock, KnockState, Reason
 from mknock.domain.lifecycle import Seen
 from mknock.ports import Clock, Entry, Homeserver, Member, Membership, StateEvent, Store
+from mknock.services.doors import Doors
 from mknock.services.latecomers import seen_of
 from mknock.telemetry import get_logger
 
@@ -44,12 +46,14 @@ class Memberships:
         clock: Clock,
         *,
         guard: Guard,
+        doors: Doors,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._homeserver = homeserver
         self._clock = clock
         self._guard = guard
+        self._doors = doors
         self._wake = wake
 
     async def heard(self, door: Door, event: StateEvent) -> None:
@@ -63,6 +67,16 @@ class Memberships:
             await self._take_in(door, event.key, member)
         if membership in PRESENT:
             await self._guard(door, event.key, membership, _called(event.content))
+
+    async def compare_all(self) -> int:
+        """Compare every door's room; one that cannot be read does not keep the others from it."""
+        changed = 0
+        for door in self._doors:
+            try:
+                changed += await self.compare(door)
+            except Refused as error:
+                log.warning("a room could not be compared with the record", door=door.slug, why=str(error))
+        return changed
 
     async def compare(self, door: Door) -> int:
         """Compare the whole room with the record; return how many knocks went on."""
@@ -110,6 +124,8 @@ class Memberships:
 
     async def _change(self, door: Door, knock: Knock, user_id: str, member: Member, what: Seen) -> bool:
         now = self._clock()
+        if knock.door != door.slug:  # two doors may lead to one room
+            door = self._doors.of(knock)
         actor = member.sender or user_id
 
         def how(current: Knock) -> Knock:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mknock.domain.errors import HomeserverError, KnockError, StoreUnavailable
 from mknock.domain.ids import MatrixID
-from mknock.ports import Homeserver, Membership, Store
+from mknock.ports import Homeserver, Store
 from mknock.services.doors import Doors
 from mknock.services.shortcomings import Shortcomings
+from mknock.services.successors import is_in
 from mknock.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -43,15 +45,19 @@ class Readiness:
     homeserver_problem: str = UNKNOWN
     limited: dict[str, str] = field(default_factory=dict)
     """What Knock can do in part only, by its name, with a sentence for the owner. It is ready all the same."""
+    doors_problem: Callable[[], str] = lambda: ""
+    """What is wrong with the description of the doors, as this process reads it."""
     _account: str = ""
     _looking: asyncio.Task[str] | None = None
     _looked_at: float = 0.0
 
     async def learn(self) -> None:
-        """Learn our server from the last time, so that it is known while the homeserver is away."""
+        """Learn our server and the doors' rooms from the last time: known while the homeserver is away."""
         self._account = await self.store.secret(ACCOUNT) or ""
         if self._account:
             self.doors.learn_server(MatrixID.of(self._account).server)
+        if self.shortcomings is not None:
+            await self.shortcomings.successors.recall()
 
     async def recall(self, now: float) -> int:
         """Take over what the process that asks the homeserver saw; ask it ourselves if nobody has for long."""
@@ -63,6 +69,8 @@ class Readiness:
             await self.learn()
             _report(self.homeserver_problem)
         self.limited = told["limited"]
+        if self.shortcomings is not None:
+            await self.shortcomings.successors.recall()
         return 0
 
     async def tick(self, now: float) -> int:
@@ -85,6 +93,12 @@ class Readiness:
         await self.store.put_secret(SEEN, json.dumps(seen))
         return 0
 
+    @property
+    def limitations(self) -> dict[str, str]:
+        """What works in part only, seen by whichever process."""
+        problem = self.doors_problem()
+        return {**self.limited, "doors": problem} if problem else self.limited
+
     async def problems(self) -> dict[str, str]:
         """What is wrong, by part; empty when Knock is ready."""
         found = {"store": await self._store_now(), "homeserver": self.homeserver_problem}
@@ -96,11 +110,10 @@ class Readiness:
         if account != self._account:
             await self.store.put_secret(ACCOUNT, account)
             self._account = account
-        for door in self.doors:
-            member = await self.homeserver.member(door.room_id, account)
-            if member.membership is not Membership.JOIN:
-                return f"{account} is not in the room of door {door.slug!r}: invite it and let it join"
-        return ""
+        absent = [door.slug for door in self.doors if not await is_in(self.homeserver, door.room_id, account)]
+        if len(absent) < len(self.doors):
+            return ""
+        return f"{account} is not in the room of door {absent[0]!r}: invite it and let it join"
 
     async def _look_for_shortcomings(self) -> None:
         """Find out what works in part only, and say so when that changes."""

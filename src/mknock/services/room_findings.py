@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mknock.domain.doors import Door, Removal
 from mknock.domain.errors import HomeserverError, Refused
@@ -11,13 +11,14 @@ from mknock.ports import Encryption, Homeserver, Membership, PowerLevels
 from mknock.services.findings import Finding, Verdict, bad, good, odd
 from mknock.services.remedies import remedy
 from mknock.services.shortcomings import CANNOT_ENCRYPT
+from mknock.services.successors import sentence, trace
 
 NOT_IN_THE_ROOM = {
     Membership.INVITE: "is invited but has not accepted: let it join",
     Membership.BAN: "is banned from the room: lift the ban, invite it and let it join",
     Membership.LEAVE: "has left the room, or was removed: invite it and let it join",
 }
-NEVER_THERE = "is not in the room, or NEW_ROOM_ID is wrong: compare the ID, invite it and let it join"
+NEVER_THERE = "is not in the room, or {setting} is wrong: compare the ID, invite it and let it join"
 MAKE_MODERATOR = "make it a moderator in the room's settings, under roles"
 MESSAGE = "m.room.message"
 SPACE = "m.space"
@@ -51,29 +52,32 @@ class RoomFindings:
         """Everything about the room; as much as can be seen if something cannot."""
         what = f"room of door {door.slug}"
         try:
+            followed = await trace(self.homeserver, door.room_id, account)
+            door = replace(door, room_id=followed.rooms[-1])
             membership = (await self.homeserver.member(door.room_id, account)).membership
             if membership is not Membership.JOIN:
-                return [bad(what, f"{account} {NOT_IN_THE_ROOM.get(membership, NEVER_THERE)}")]
-            return [finding async for finding in self._from_within(door, account, what)]
+                return [bad(what, f"{account} {_not_there(door, membership)}")]
+            moved = [_moved(door)] if len(followed.rooms) > 1 else []
+            found = [finding async for finding in self._from_within(door, account, what, followed.problem)]
+            return moved + found
         except Refused:  # only members may ask
-            return [bad(what, f"{account} {NEVER_THERE}")]
+            return [bad(what, f"{account} {NEVER_THERE.format(setting=door.setting)}")]
         except HomeserverError as error:
             return [bad(what, f"could not be looked at: {error}{remedy(error)}")]
 
-    async def _from_within(self, door: Door, account: str, what: str) -> AsyncIterator[Finding]:
+    async def _from_within(
+        self, door: Door, account: str, what: str, replaced: str
+    ) -> AsyncIterator[Finding]:
         levels = await self.homeserver.power_levels(door.room_id)
-        yield await self._room(door, account, what, levels)
+        yield (
+            bad(what, sentence(door, replaced)) if replaced else await self._room(door, account, what, levels)
+        )
         for finding in powers(door, levels, levels.of(account)):
             yield finding
         yield await self._join_rule(door)
         yield await self._encryption(door)
 
     async def _room(self, door: Door, account: str, what: str, levels: PowerLevels) -> Finding:
-        if await self.homeserver.state(door.room_id, "m.room.tombstone") is not None:
-            return bad(
-                what,
-                "was replaced by a newer one (upgraded): set NEW_ROOM_ID to that, and let the bot join it",
-            )
         made = await self.homeserver.state(door.room_id, "m.room.create") or {}
         kind = "space" if made.get("type") == SPACE else "room"
         version = made.get("room_version")
@@ -98,6 +102,18 @@ class RoomFindings:
             return good(what, "the room is encrypted; Knock sends nothing into it")
         instead = "welcomes are sent in clear" if door.welcoming.clear_in_encrypted else "nobody is welcomed"
         return odd(what, f"the room is encrypted, and {instead}: {problem}")
+
+
+def _not_there(door: Door, membership: Membership) -> str:
+    return NOT_IN_THE_ROOM.get(membership) or NEVER_THERE.format(setting=door.setting)
+
+
+def _moved(door: Door) -> Finding:
+    return odd(
+        f"address of door {door.slug}",
+        f"the room was replaced by a newer one (upgraded), and the door leads there: set {door.setting} to that"
+        " when you come to it",
+    )
 
 
 def powers(door: Door, levels: PowerLevels, own: float) -> list[Finding]:

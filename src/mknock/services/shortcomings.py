@@ -8,6 +8,7 @@ from mknock.domain.doors import Door
 from mknock.ports import Encryption, Homeserver
 from mknock.services.doors import Doors
 from mknock.services.sessions import OwnSession
+from mknock.services.successors import Successors, is_in
 
 CANNOT_ENCRYPT = "the room is encrypted, and Knock cannot encrypt: pip install 'mknock[e2ee]'"
 
@@ -19,6 +20,7 @@ class Shortcomings:
     homeserver: Homeserver
     doors: Doors
     session: OwnSession
+    successors: Successors
     encryption: Encryption | None = None
 
     async def of(self, account: str) -> dict[str, str]:
@@ -28,9 +30,12 @@ class Shortcomings:
             HomeserverError: it cannot be found out right now.
         """
         found = {"joins": [await self.session.problem()], "invites": [], "room": [], "welcome": []}
+        found["room"] += (await self.successors.look(account)).values()
         for door in self.doors:
+            if not await is_in(self.homeserver, door.room_id, account):
+                found["room"].append(f"{account} is not in the room of door {door.slug!r}: invite it there")
+                continue
             found["invites"].append(await self._cannot_invite(door, account))
-            found["room"].append(await self._is_replaced(door))
             found["welcome"].append(await self._cannot_welcome(door))
         return {name: "; ".join(filter(None, each)) for name, each in found.items() if any(each)}
 
@@ -39,13 +44,6 @@ class Shortcomings:
         if levels.of(account) >= levels.invite:
             return ""
         return f"{account} may not invite to the room of door {door.slug!r}, so knocks wait: make it a moderator there"
-
-    async def _is_replaced(self, door: Door) -> str:
-        if await self.homeserver.state(door.room_id, "m.room.tombstone") is None:
-            return ""
-        return (
-            f"the room of door {door.slug!r} was replaced by a newer one (upgraded): set NEW_ROOM_ID to that"
-        )
 
     async def _cannot_welcome(self, door: Door) -> str:
         """Why nobody can be welcomed in an encrypted room."""

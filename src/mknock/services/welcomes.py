@@ -58,7 +58,9 @@ class Welcomes:
         self._book = book
         self._clock = clock
         self._encryption = encryption
-        self._errands = Errands(store, clock, retry, limit="send", on_outage=on_outage)
+        self._errands = Errands(
+            store, clock, retry, limit="send", on_outage=on_outage, doors=lambda: len(doors)
+        )
 
     async def deliver(self, claim: Knock) -> None:
         """Welcome one person, or give the knock back to be tried later. Never raises for an outage."""

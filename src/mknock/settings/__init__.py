@@ -8,7 +8,7 @@ everything that is wrong at once, one sentence a problem, and never repeats a se
 from __future__ import annotations
 
 from mknock.settings.door_table import DoorTable, LimitsTable
-from mknock.settings.doors_file import PLACEHOLDER, DoorsFile
+from mknock.settings.doors_file import PLACEHOLDER, DoorsFile, doors_paths
 from mknock.settings.problems import SettingsError, edits
 from mknock.settings.reading import load_doors, load_settings
 from mknock.settings.table import FILE_NAMES, KNOWN, NAMES, NO_SIGN_IN, Settings, SignIn
@@ -25,6 +25,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SignIn",
+    "doors_paths",
     "edits",
     "load_doors",
     "load_settings",

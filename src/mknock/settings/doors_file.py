@@ -35,8 +35,12 @@ class DoorsFile:
 
 def doors_path(named: Path | None, data_dir: Path) -> Path | None:
     """Where the file is: as DOORS_FILE says, else in DATA_DIR or the working directory; None if it is nowhere."""
-    usual = (data_dir / FILE_NAME, Path(FILE_NAME))
-    return named or next((path for path in usual if path.exists()), None)
+    return named or next((path for path in doors_paths(None, data_dir) if path.exists()), None)
+
+
+def doors_paths(named: Path | None, data_dir: Path) -> tuple[Path, ...]:
+    """Where the file may be."""
+    return (named,) if named else (data_dir / FILE_NAME, Path(FILE_NAME))
 
 
 def read_doors(path: Path | None, environ: Mapping[str, str], taken: str | None) -> DoorsFile:

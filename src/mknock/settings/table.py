@@ -276,11 +276,6 @@ class Settings(BaseModel):
         return self.max_requests_per_sender or max(1, self.max_requests_per_window // 3)
 
     @property
-    def form_secrets(self) -> bool:
-        """Whether deliveries must prove where they come from."""
-        return self.form_token is not None or bool(self.signing_secrets)
-
-    @property
     def signing_secrets(self) -> dict[str, str]:
         """Every <NAME>_SIGNING_SECRET that is set, by the name in small letters."""
         named = {

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from mknock.domain.doors import Door
-from mknock.domain.errors import HomeserverError
+from mknock.domain.errors import HomeserverError, Refused
 from mknock.ports import Encryption, Homeserver, LostPosition, News, RoomNews, Store
 from mknock.services.doors import Doors
 from mknock.services.memberships import Memberships
@@ -49,6 +49,7 @@ class Watch:
         self._hurry = hurry
         self._on_change = on_change
         self._on_trouble = on_trouble
+        self._heard: frozenset[str] = frozenset()
 
     async def tick(self, _: float) -> int:
         """Hear what is new; return 0 if we may not listen, or the homeserver does not answer."""
@@ -65,7 +66,8 @@ class Watch:
     async def _hear(self) -> None:
         name = await self._position_name()
         position = await self._store.secret(name)
-        rooms = [door.room_id for door in self._doors]
+        rooms = list(dict.fromkeys(door.room_id for door in self._doors))
+        await self._look_at_new(rooms)
         try:
             news = await self._homeserver.sync(position, rooms, timeout=LONG_POLL)
         except LostPosition:
@@ -75,6 +77,13 @@ class Watch:
         await self._take_in(news, anew=position is None)
         if news.position != position:
             await self._store.put_secret(name, news.position)
+
+    async def _look_at_new(self, rooms: Sequence[str]) -> None:
+        """Compare the rooms that nobody listened to until now: a door was added, or leads elsewhere."""
+        for door in self._doors if self._heard else ():
+            if door.room_id not in self._heard:
+                await self._compare(door)
+        self._heard = frozenset(rooms)
 
     async def _take_in(self, news: News, *, anew: bool) -> None:
         if self._encryption is not None:
@@ -91,9 +100,16 @@ class Watch:
             if event.kind == MEMBER:
                 await self._memberships.heard(door, event)
         if anew or room.gap:
-            await self._memberships.compare(door)
+            await self._compare(door)
         if room.gap or any(event.kind != MEMBER for event in room.events):
             await self._on_change()  # powers, encryption, an upgrade …: what we may and can do is another
+
+    async def _compare(self, door: Door) -> None:
+        """Compare a room with the record. One that we may not read keeps nobody from hearing of the others."""
+        try:
+            await self._memberships.compare(door)
+        except Refused as error:
+            log.warning("a room could not be compared with the record", door=door.slug, why=str(error))
 
     async def _position_name(self) -> str:
         """Where the position is kept: it belongs to the device whose token we use."""
