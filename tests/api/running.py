@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from mknock.matrix.client import MatrixClient
 from mknock.matrix.gateway import HomeserverGateway
 from mknock.services.doors import Doors
 from mknock.services.rule_book import RuleBook
-from mknock.settings import Settings
+from mknock.settings import Settings, load_doors
 from mknock.telemetry import configure_logging
 from mknock.wiring import Application, Installation, Parts, doors_of, store_of
 
@@ -37,6 +38,7 @@ Json = dict[str, Any]
 
 API_KEY = "canary-api-key-4711"
 FORM_TOKEN = "canary-form-token-4711"
+DOORS_TOKEN = "canary-doors-token-4711"
 SIGNING_SECRET = "canary-signing-secret-4711"
 VISITOR = "203.0.113.7"
 FORM = "/invite_from_form"
@@ -82,6 +84,8 @@ class Running:
     clock: Clock
     lines: Lines
     secrets: list[str] = field(default_factory=list)
+    rooms: dict[str, str] = field(default_factory=dict)
+    """The rooms of the doors in the file, by the names that they have there."""
 
     @property
     def app(self) -> Application:
@@ -216,13 +220,22 @@ def settings_for(folder: Path, fake: FakeHomeserver, room: str, token: str, **mo
 
 
 @contextlib.asynccontextmanager
-async def started(folder: Path, **settings: Any) -> AsyncIterator[Running]:
-    """Start Knock with these settings; at the end, look through what it logged."""
+async def started(folder: Path, *, doors: str = "", **settings: Any) -> AsyncIterator[Running]:
+    """Start Knock with these settings; at the end, look through what it logged.
+
+    ``doors`` is what ``doors.toml`` holds; each ``!<name>`` in it becomes a room that the bot is in.
+    """
     fake, clock = FakeHomeserver(), Clock()
     bot, alice = fake.log_in("bot"), fake.log_in("alice")
     room = await fake.new_room(alice, bot=bot)
     token = bot.access_token or ""
     given = settings_for(folder, fake, room, token, **settings)
+    rooms = {name: await fake.new_room(alice, bot=bot) for name in re.findall(r'"!(\w+)"', doors)}
+    if doors:
+        path = folder / "doors.toml"
+        path.write_text(re.sub(r'"!(\w+)"', lambda name: f'"{rooms[name[1]]}"', doors))
+        given = given.model_copy(update={"doors_file": path})
+        given = given.model_copy(update={"doors": load_doors(given, {})})
     http = matrix_http(transport=fake.transport())
     client = MatrixClient(fake.url, FixedToken(token, fake.url), http=http, clock=clock)
     # Put together by hand, since a client for the network that nobody uses takes long to make.
@@ -231,9 +244,9 @@ async def started(folder: Path, **settings: Any) -> AsyncIterator[Running]:
     installation = Installation(parts)
     with logged() as lines:
         await installation.start()
-        secrets = [room, token, API_KEY, FORM_TOKEN, SIGNING_SECRET]
+        secrets = [room, *rooms.values(), token, API_KEY, FORM_TOKEN, SIGNING_SECRET, DOORS_TOKEN]
         try:
-            yield Running(installation, fake, alice, bot, room, clock, lines, secrets)
+            yield Running(installation, fake, alice, bot, room, clock, lines, secrets, rooms)
         finally:
             fake.mend()
             await installation.stop()

@@ -71,7 +71,7 @@ class Readiness(BaseModel):
     not_ready: list[Literal["homeserver", "store"]] = Field(
         default_factory=list, description="What stands in the way; absent when nothing does."
     )
-    limited: list[Literal["invites", "joins", "room", "welcome"]] = Field(
+    limited: list[Literal["doors", "invites", "joins", "room", "welcome"]] = Field(
         default_factory=list,
         description="What works in part only, though Knock is ready; `mknock doctor` says why. Absent: nothing.",
     )
