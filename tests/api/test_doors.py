@@ -340,7 +340,7 @@ async def test_a_wrong_file_keeps_the_doors_and_is_told(house: Running) -> None:
     limited = (await house.call("GET", "/readyz")).json()["limited"]
 
     assert (answer.status_code, limited) == (200, ["doors"])
-    assert 'room is an alias' in "\n".join(house.lines.written)
+    assert "room is an alias" in "\n".join(house.lines.written)
 
 
 async def test_a_file_that_is_gone_keeps_the_doors(house: Running) -> None:
