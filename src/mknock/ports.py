@@ -246,7 +246,7 @@ class Store(Protocol):
         A ``rule`` is added with it, unless it is there.
 
         ``entry`` gets door, person, before and after from the change. When
-        ``how`` returns its argument unchanged, nothing is written.
+        ``how`` returns its argument unchanged, nothing is written; it may give the knock another room.
 
         Raises:
             NotFound: there is no such knock.

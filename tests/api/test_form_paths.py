@@ -82,6 +82,19 @@ async def test_no_method_slash_or_query_makes_the_form_look_gone(
     assert answer.status_code in (ANSWERS if method == "POST" else {405})
 
 
+@over_one_knock
+@given(method=methods, slash=slashes, below=st.text(max_size=20), query=queries)
+@example(method="POST", slash="", below="", query=b"")
+@example(method="BREW", slash="/", below="\n", query=b"")
+async def test_nothing_below_a_doors_forms_looks_gone(
+    knock: Running, method: str, slash: str, below: str, query: bytes
+) -> None:
+    encoded = below.encode("utf-8", "replace").replace(b"?", b"")
+    target = f"/{slash}d/{slash}main/{slash}forms/{slash}".encode() + encoded + query
+    answer = await raw(knock, method, target, b"{}", {"content-type": b"application/json"})
+    assert answer.status_code in (ANSWERS if method == "POST" else {405})
+
+
 @pytest.mark.parametrize("path", ["//invite_from_form", "/invite_from_form/", "///invite_from_form//"])
 async def test_a_form_at_a_doubled_slash_comes_in(knock: Running, path: str) -> None:
     headers = {"content-type": b"application/json", "x-form-token": FORM_TOKEN.encode()}

@@ -664,6 +664,13 @@ async def test_a_moderators_change_ends_the_claim(store: Store) -> None:
     assert not await store.record(claim, moved(S.INVITED)(claim), [])
 
 
+async def test_a_knock_may_be_given_another_room(store: Store) -> None:
+    knock = await knocked(store, ALICE)
+    await store.change(knock.id, lambda one: replace(one, room_id=OTHER_ROOM.room_id), entry("follow"))
+    again = await kept(store, attempt(ALICE, NOW + 1, through=OTHER_ROOM))
+    assert (again.repeat, again.knock.id, again.knock.room_id) == (True, knock.id, OTHER_ROOM.room_id)
+
+
 # --- pace and pauses
 
 PACE = Pace(interval=2.0, burst=5)

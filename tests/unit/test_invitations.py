@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -263,6 +264,28 @@ async def test_a_bot_that_may_not_invite_does_not_hammer(shop: Workshop) -> None
     await shop.work_for(10 * OWNER_PAUSE)
 
     assert len(shop.fake.calls_of("invite")) <= 11 * 32
+
+
+async def test_one_door_that_waits_for_the_owner_does_not_hold_up_the_others(shop: Workshop) -> None:
+    other = shop.fake.add_room(OWNER, BOT)
+    shop.set_power(0)
+    shop.doors.describe([shop.door, replace(shop.door, slug="other", room_id=other.room_id)])
+    waits = await shop.delivered(CAROL)
+    shop.door = shop.doors.get("other") or shop.door
+    goes = await shop.delivered(shop.fake.add_user("dora").user_id)
+
+    assert (waits.state, goes.state) == (S.ADMITTED, S.INVITED)
+
+
+async def test_a_door_that_waits_for_the_owner_goes_on_once_it_can(shop: Workshop) -> None:
+    other = shop.fake.add_room(OWNER, BOT)
+    shop.set_power(0)
+    shop.doors.describe([shop.door, replace(shop.door, slug="other", room_id=other.room_id)])
+    knock = await shop.delivered(CAROL)
+    shop.set_power(50)
+    await shop.work_for(OWNER_PAUSE)
+
+    assert (await shop.record(knock.id)).state is S.INVITED
 
 
 @pytest.mark.promise(1)

@@ -10,7 +10,7 @@ import pytest
 from tests.kit.fake_homeserver import FakeHomeserver
 from tests.kit.workshop import BOT, OWNER, Wishes, Workshop
 
-from mknock.domain.doors import Welcoming
+from mknock.domain.doors import Door, Welcoming
 from mknock.domain.knocks import Knock, KnockState, Reason
 from mknock.ports import StateEvent
 
@@ -260,3 +260,28 @@ async def test_the_bots_own_join_is_not_welcomed(open_house: Workshop) -> None:
     await hear(open_house, before="invite")
 
     assert await knocks(open_house) == []
+
+
+# Two doors to one room
+
+
+async def test_a_knock_is_looked_after_by_its_own_door(shop: Workshop, carol: str) -> None:
+    """The other door welcomes nobody."""
+    await invited(shop, carol)
+    silent = Door("silent", shop.room.room_id)
+    shop.doors.describe([silent, shop.door])
+    shop.room.join(carol, {})
+    await shop.room_watch.compare(silent)
+    (knock,) = await shop.store.knocks_of(carol)
+
+    assert (knock.state, knock.due_at) == (S.JOINED, shop.clock())
+
+
+async def test_a_room_that_cannot_be_read_does_not_keep_the_others_from_being_compared(
+    shop: Workshop, carol: str
+) -> None:
+    await invited(shop, carol)
+    shop.doors.describe([Door("shut", shop.fake.add_room(OWNER).room_id), shop.door])
+    shop.room.join(carol, {})
+
+    assert await shop.room_watch.compare_all() == 1

@@ -10,6 +10,7 @@ import pytest
 from tests.kit.fake_homeserver import FakeHomeserver
 from tests.kit.workshop import BOT, OWNER, Workshop
 
+from mknock.domain.doors import Door
 from mknock.domain.knocks import KnockState
 from mknock.services.sessions import OwnSession
 from mknock.workers.watch import Watch
@@ -167,3 +168,32 @@ async def test_whose_devices_change_is_hurried(following: Following) -> None:
     await carol.publish_device()
 
     assert await following.hear() == [f"hurry {carol.user_id}"]
+
+
+async def test_a_room_that_nobody_listened_to_is_compared_when_its_door_is_added(
+    following: Following,
+) -> None:
+    shop, watch = following.shop, following.watch()
+    knock_id = await invited(following)
+    described = shop.doors.as_described
+    shop.doors.describe([Door("other", shop.fake.add_room(OWNER, BOT).room_id)])
+    await watch.tick(shop.clock())
+    shop.room.join("@carol:knock.test", {})
+    await watch.tick(shop.clock())
+    shop.doors.describe(described)
+    await watch.tick(shop.clock())
+
+    assert await state(following, knock_id) is S.JOINED
+
+
+async def test_a_room_that_may_not_be_read_does_not_keep_others_from_being_heard(
+    following: Following,
+) -> None:
+    shop = following.shop
+    knock_id = await invited(following)
+    shop.doors.describe([Door("shut", shop.fake.add_room(OWNER).room_id), *shop.doors.as_described])
+    shop.room.join("@carol:knock.test", {})
+    shop.fake.fail("sync", status=400, body={"errcode": "M_UNKNOWN"}, times=1)
+    await following.hear()
+
+    assert await state(following, knock_id) is S.JOINED
