@@ -30,7 +30,7 @@ DOORS_FORM_ROUTE = "/{before:slashes}d/{between:slashes}{slug}/{behind:slashes}f
 class Below(Convertor[str]):
     """Nothing, or a slash with whatever follows, in a path."""
 
-    regex = "(?:/.*)?"
+    regex = r"(?:/[\s\S]*)?"
 
     def convert(self, value: str) -> str:
         return value
