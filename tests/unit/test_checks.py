@@ -179,6 +179,7 @@ def test_what_just_fits_into_every_window_passes() -> None:
     [
         (Policy.AUTO, ADMITTED),
         (Policy.REVIEW, Decision(Outcome.HOLD, Reason.REVIEW)),
+        (Policy.PROVE_FIRST, Decision(Outcome.HOLD, Reason.REVIEW, "the account is not proven")),
         (Policy.CLOSED, Decision(Outcome.HOLD, Reason.DOOR_CLOSED)),
     ],
 )
@@ -226,6 +227,17 @@ def test_nothing_runs_after_a_knock_is_refused() -> None:
     decision = decide(knocking(trap="http://spam.example"), Facts(), [honeypot, must_not_run])
 
     assert decision.reason is Reason.HONEYPOT
+
+
+def test_a_door_whose_room_was_replaced_holds_everybody() -> None:
+    replaced = replace(DOOR, replaced=True)
+    assert room_replaced(knocking(through=replaced), Facts()) == Decision(Outcome.HOLD, Reason.ROOM_REPLACED)
+
+
+def test_of_two_reasons_to_hold_the_replaced_room_is_the_last() -> None:
+    """So whoever is held for it passed all the others."""
+    reviewed = replace(DOOR, replaced=True, policy=Policy.REVIEW)
+    assert decide(knocking(through=reviewed), Facts()).reason is Reason.REVIEW
 
 
 def test_every_check_is_run() -> None:

@@ -265,6 +265,7 @@ def test_a_welcome_that_cannot_be_understood_is_told_with_its_door() -> None:
     ("text", "sentence"),
     [
         ("[doors.garden", "is not TOML: "),
+        ("x = " + "[" * 100_000, "holds lists within lists, too deep to be read."),
         ("[door.garden]", '"door" is not known here: every door is a table [doors.<slug>].'),
         ("doors = 5", "doors must hold a table for each door: [doors.<slug>]."),
         ("doors.garden = 5", "[doors.garden] must be a table."),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.kit.fake_homeserver import FakeHomeserver
 from tests.kit.rooms import ENCRYPTION
 from tests.kit.sealing import Sealing
-from tests.kit.workshop import BOT, Wishes, Workshop
+from tests.kit.workshop import BOT, OWNER, Wishes, Workshop
 
-from mknock.domain.doors import Welcoming
+from mknock.domain.doors import Door, Welcoming
+from mknock.services.doors import Doors
 from mknock.services.readiness import Readiness
 from mknock.services.sessions import OwnSession
 from mknock.services.shortcomings import CANNOT_ENCRYPT, Shortcomings
@@ -97,3 +99,25 @@ async def test_not_being_in_the_room_is_told_as_such(shop: Workshop) -> None:
     await readiness.tick(shop.clock())
 
     assert "is not in the room" in readiness.homeserver_problem
+
+
+async def test_a_process_that_does_not_look_itself_learns_where_the_doors_lead(shop: Workshop) -> None:
+    new = shop.fake.add_room(OWNER, BOT)
+    new.write("m.room.create", {"predecessor": {"room_id": shop.room.room_id}})
+    shop.room.write("m.room.tombstone", {"replacement_room": new.room_id})
+    await Readiness(shop.store, shop.homeserver, shop.doors, looking(shop)).tick(shop.clock())
+    doors = Doors(shop.doors.as_described[0])
+    successors = Successors(shop.store, shop.homeserver, doors, shop.clock)
+    other = Readiness(shop.store, shop.homeserver, doors, replace(looking(shop), successors=successors))
+    await other.recall(shop.clock())
+
+    assert doors.first.room_id == new.room_id
+
+
+async def test_one_door_of_two_without_the_bot_is_told_and_knock_is_ready(shop: Workshop) -> None:
+    shop.doors.describe([shop.door, Door("shut", shop.fake.add_room(OWNER).room_id)])
+    readiness = Readiness(shop.store, shop.homeserver, shop.doors, looking(shop))
+    await readiness.tick(shop.clock())
+
+    assert readiness.homeserver_problem == ""
+    assert "is not in the room of door 'shut'" in readiness.limited["room"]

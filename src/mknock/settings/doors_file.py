@@ -80,6 +80,8 @@ class _Reading:
             self._problem("is not UTF-8 text: save it as UTF-8.")
         except tomllib.TOMLDecodeError as error:
             self._problem(f"is not TOML: {error}.")
+        except RecursionError:
+            self._problem("holds lists within lists, too deep to be read.")
         except OSError as error:
             self._problem(f"cannot be read ({error.strerror}).")
         else:
