@@ -124,7 +124,7 @@ class Invitations:
         return Settled(replace(refused, rule=listed.rule, due_at=due_at), DELIVERED)
 
     def _held(self, claim: Knock, listed: Decision) -> Ending:
-        """Somebody resembles a rule that is newer than their knock: that is for a moderator."""
+        """Leave it to a moderator: somebody resembles a rule that is newer than their knock, say."""
         now, lifetime = self._clock(), self._doors.of(claim).hold_lifetime
         due_at = now + lifetime if lifetime else None
         held = claim.moved_to(S.HELD, at=now, reason=listed.reason, detail=listed.detail, due_at=due_at)
