@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import difflib
 import gc
 import os
 import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,6 +35,7 @@ from mknock.domain.doors import (
     FormSecrets,
     Latecomers,
     Limits,
+    Matching,
     Policy,
     Question,
     QuestionKind,
@@ -42,6 +44,7 @@ from mknock.domain.doors import (
 )
 from mknock.domain.errors import KnockError
 from mknock.domain.ids import key_of
+from mknock.matching import DEFAULT_ACTIONS
 from mknock.matrix.auth import FixedToken, JwtSignIn, KeptSessionOnly, PasswordSignIn, SignedIn, SignIn
 from mknock.matrix.beeper import PROGRESS, BeeperLogin, EmailCodeSignIn
 from mknock.matrix.client import MatrixClient, TokenSource, bare, matrix_http
@@ -134,6 +137,10 @@ def door_of(settings: Settings) -> Door:
         text = welcome_of(settings.welcome_message)
     except ValueError as error:
         raise SettingsError([f"WELCOME_MESSAGE {error}"]) from None
+    try:
+        matching = matching_of(settings.match_actions, other_servers=settings.match_other_servers)
+    except ValueError as error:
+        raise SettingsError([f"MATCH_ACTIONS {error}"]) from None
     return Door(
         slug=settings.door_slug,
         room_id=_value(settings.new_room_id),
@@ -161,8 +168,23 @@ def door_of(settings: Settings) -> Door:
             clear_in_encrypted=settings.welcome_unencrypted,
         ),
         blocked_members=Removal(settings.blocked_members),
+        matching=matching,
         secrets=FormSecrets(_value(settings.form_token) or None, settings.signing_secrets),
     )
+
+
+def matching_of(actions: Sequence[tuple[str, str]], *, other_servers: bool) -> Matching:
+    """How strict a door is.
+
+    Raises:
+        ValueError: a kind of match is not known; the rest of a sentence that begins with the setting's name.
+    """
+    for name, _ in actions:
+        if name not in DEFAULT_ACTIONS:
+            near = difflib.get_close_matches(name, DEFAULT_ACTIONS, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(DEFAULT_ACTIONS)}."
+            raise ValueError(f"names a kind of match that there is not ({name[:40]}): {hint}")
+    return Matching(tuple(actions), other_servers)
 
 
 def _door_of_table(settings: Settings, slug: str, table: DoorTable, problems: list[str]) -> Door:
@@ -173,6 +195,14 @@ def _door_of_table(settings: Settings, slug: str, table: DoorTable, problems: li
     except ValueError as error:
         text = ""
         problems.append(f'door "{slug}": welcome.text {error}')
+    try:
+        matching = matching_of(
+            _or(table.match_actions, settings.match_actions),
+            other_servers=_or(table.match_other_servers, settings.match_other_servers),
+        )
+    except ValueError as error:
+        matching = Matching()
+        problems.append(f'door "{slug}": match_actions {error}')
     return Door(
         slug=slug,
         room_id=_value(table.room),
@@ -197,6 +227,7 @@ def _door_of_table(settings: Settings, slug: str, table: DoorTable, problems: li
             clear_in_encrypted=_or(welcome.unencrypted, settings.welcome_unencrypted),
         ),
         blocked_members=Removal(_or(table.blocked_members, settings.blocked_members)),
+        matching=matching,
         secrets=FormSecrets(_value(secret.token) or None, secret.signing, in_file=True),
         questions=tuple(
             Question(one.key, one.label, QuestionKind(one.kind), one.required, one.options, one.hint)

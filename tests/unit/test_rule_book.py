@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 from tests.kit.workshop import SetClock
 
+from mknock.domain.doors import Door
 from mknock.domain.knocks import ADMITTED, Outcome, Reason
 from mknock.domain.rules import Rule, RuleKind
 from mknock.matching import Stance
 from mknock.ports import Entry
 from mknock.services import rule_book
-from mknock.services.rule_book import STRICT, RuleBook, told
+from mknock.services.rule_book import STRICT, RuleBook, stance_of, told
 from mknock.storage.sqlite import SqliteStore
+from mknock.wiring import matching_of
 
 MALLORY = "@mallory:example.org"
 CLOCK = SetClock()
@@ -217,3 +219,21 @@ async def test_a_match_is_told_on_one_line(store: SqliteStore, book: RuleBook) -
     (match, *_) = book.look("@v3xillologist:example.org", STRICT).matches
 
     assert "\n" not in told(match)
+
+
+# How strict a door is
+
+
+async def test_a_door_may_be_stricter_or_milder_about_a_kind(store: SqliteStore, book: RuleBook) -> None:
+    await put(store, rule("@martin:example.org"))
+    outcomes = []
+    for action in ("refuse", "hold", "log"):
+        door = Door("main", "!room", matching=matching_of([("number_common", action)], other_servers=True))
+        outcomes.append((await book.decide_now("@martin77:example.org", stance_of(door))).outcome)
+
+    assert outcomes == [Outcome.REFUSE, Outcome.HOLD, Outcome.ADMIT]
+
+
+def test_a_kind_that_is_misspelt_is_named_with_the_nearest() -> None:
+    with pytest.raises(ValueError, match="did you mean number_common"):
+        matching_of([("numbers_common", "hold")], other_servers=True)

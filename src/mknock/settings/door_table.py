@@ -13,6 +13,7 @@ from mknock.settings.values import (
     YEAR,
     BlockedMembers,
     Count,
+    Matches,
     Policy,
     Reminders,
     RoomID,
@@ -141,6 +142,12 @@ class DoorTable(Table):
     )
     blocked_members: BlockedMembers | None = Field(
         None, description="What happens to a member on the block-list: kick, ban, or report."
+    )
+    match_actions: Matches | None = Field(
+        None, description="What is done about a kind of look-alike: refuse, hold or log."
+    )
+    match_other_servers: Switch | None = Field(
+        None, description="A name on another homeserver than the blocked one's can be its look-alike."
     )
     welcome: WelcomeTable = Field(
         WelcomeTable.model_validate({}), description="How people who join are welcomed."

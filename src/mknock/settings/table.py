@@ -18,6 +18,7 @@ from mknock.settings.values import (
     Email,
     LogFormat,
     LogLevel,
+    Matches,
     MatrixUser,
     Networks,
     Policy,
@@ -200,6 +201,12 @@ class Settings(BaseModel):
     )
     blocked_members: BlockedMembers = Field(
         "kick", description="What happens to a member on the block-list: kick, ban, or report."
+    )
+    match_actions: Matches = Field(
+        (), description="What is done about a kind of look-alike, such as number=hold; see look-alikes."
+    )
+    match_other_servers: Switch = Field(
+        True, description="A name on another homeserver than the blocked one's can be its look-alike."
     )
     watchdog_dry_run: Switch = Field(False, description="The scan removes nobody and only reports.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
@@ -237,6 +237,27 @@ def _reminders(value: object) -> tuple[float, ...]:
     return times
 
 
+MATCH_ACTIONS = ("refuse", "hold", "log")
+
+
+def _matches(value: object) -> tuple[tuple[str, str], ...]:
+    """What is done about kinds of match: ``number=hold, other_server=log``, or a table of the same."""
+    if not isinstance(value, str):
+        items = value.items() if isinstance(value, Mapping) else value if isinstance(value, Iterable) else ()
+        return tuple((str(kind), _match_action(action)) for kind, action in items)
+    words = (word.partition("=") for word in re.split(r"[,\s]+", value) if word)
+    return tuple((kind, _match_action(action)) for kind, _, action in words)
+
+
+def _match_action(value: object) -> str:
+    if value not in MATCH_ACTIONS:
+        raise ValueError(
+            f"must say refuse, hold or log of each kind, such as number=hold, but says {shown(value)}."
+        )
+    return str(value)
+
+
+Matches = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_matches)]
 Address = Annotated[str, AfterValidator(_address)]
 Count = Annotated[int, whole(1, 1_000_000)]
 Switch = Annotated[bool, BeforeValidator(_switch)]
