@@ -373,7 +373,7 @@ WRONG = {
     "TRUSTED_PROXIES": ["*", "0.0.0.0/0", "::/0", "localhost", "10.0.0.0/33"],
     "STORE_URL": ["sqlite://knock.db", "sqlite:///", "sqlite:///:memory:", "mysql://u:canary-2@db/knock", "knock.db"],
     "STORE_POOL_SIZE": ["0", "many"],
-    "MATCH_ACTIONS": ["number", "number=ban", "=hold,"],
+    "MATCH_ACTIONS": ["number", "number=ban"],
     "RECOVERY_KEY": ["EsTb-canary", "ключ"],
     "ALLOW_OPEN_API": ["maybe"],
     "PORT": ["65536", "http"],
