@@ -160,6 +160,18 @@ class RuleChange:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnRule:
+    """A rule of the owner's, and what the block-list's file has of it.
+
+    One that is ``removed`` is told of as long as the file still holds it.
+    """
+
+    rule: Rule
+    in_file: bool = False
+    removed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RulesChanged:
     """What a change of rules came to: those that are new (or others than before), and those that are gone."""
 
@@ -302,12 +314,19 @@ class Store(Protocol):
     ) -> RulesChanged:
         """Add rules and remove others by their ids, each with its ledger line, in one transaction.
 
-        A rule that is there already stays as it is, unless ``replacing``. ``in_file``
-        says that the block-list's file holds those that are added.
+        A rule that is there already stays as it is, unless ``replacing``, or it has run out.
+        ``in_file`` says that the block-list's file has it so: it holds those that are
+        added, and no longer those that are removed.
         """
 
-    async def knocks_by_rule(self, entity: str, *, limit: int = 1000) -> list[Knock]:
-        """Knocks that a rule with this entity has decided, oldest first."""
+    async def own_rules(self) -> list[OwnRule]:
+        """The rules that come from no shared list, oldest first, and what the block-list's file has of them."""
+
+    async def mark_in_file(self, rule_ids: Sequence[str], in_file: bool) -> None:  # noqa: FBT001 - what it is marked as
+        """Note whether the block-list's file holds these rules, those that were removed included."""
+
+    async def knocks_by_rule(self, entity: str, *, after: str = "", limit: int = 1000) -> list[Knock]:
+        """Knocks that a rule with this entity has decided, oldest first by id, from behind the id ``after``."""
 
     async def add(self, knock: Knock, entry: Entry) -> None:
         """Put a knock on record that nobody has judged: somebody who joined by themselves."""

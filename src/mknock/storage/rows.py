@@ -9,7 +9,7 @@ from typing import Any
 
 from mknock.domain.knocks import Answer, Knock, KnockState, Reason
 from mknock.domain.rules import Rule, RuleKind
-from mknock.ports import Entry
+from mknock.ports import Entry, OwnRule
 
 Row = Sequence[Any]
 
@@ -129,6 +129,10 @@ def rule_of(row: Row) -> Rule:
         look_alikes=bool(row[10]),
         origin=row[11],
     )
+
+
+def own_rule_of(row: Row) -> OwnRule:
+    return OwnRule(rule_of(row[2:]), in_file=bool(row[0]), removed=bool(row[1]))
 
 
 def entry_row(entry_id: str, entry: Entry) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 from mknock.domain.knocks import MEMBERS, OPEN, KnockState
+from mknock.domain.rules import LIST
 from mknock.ports import PAUSES, Queue
 from mknock.storage.rows import ENTRY_COLUMNS, KNOCK_COLUMNS, RULE_COLUMNS
 
@@ -125,19 +126,24 @@ SET_BACKOFF = """INSERT INTO backoffs (sender, level, until_at, expires_at) VALU
 RULES = f"SELECT {RULE_COLUMNS} FROM rules WHERE removed_at IS NULL ORDER BY at, id"  # noqa: S608
 RULES_SINCE = f"""SELECT revision, removed_at IS NOT NULL, {RULE_COLUMNS} FROM rules
  WHERE (revision, id) > ($1, $2) ORDER BY revision, id LIMIT $3"""  # noqa: S608
+OWN_RULES = f"""SELECT in_file, removed_at IS NOT NULL, {RULE_COLUMNS} FROM rules
+ WHERE substr(source, 1, {len(LIST)}) <> '{LIST}' AND (removed_at IS NULL OR in_file = 1) ORDER BY at, id"""  # noqa: S608
+MARK_IN_FILE = "UPDATE rules SET in_file = $2 WHERE id = $1"
 REVISION = "SELECT number FROM revisions WHERE name = 'rules'"
 NEXT_REVISION = "UPDATE revisions SET number = number + 1 WHERE name = 'rules' RETURNING number"
 _RULE_PLACES = _places(f"{RULE_COLUMNS}, in_file, revision")
 _RULE_CHANGES = ", ".join(f"{name} = excluded.{name}" for name in RULE_COLUMNS.split(", ")[1:])
+_IF_GONE = "WHERE r.removed_at IS NOT NULL OR r.expires_at <= excluded.at "
 ADD_RULE = f"""INSERT INTO rules AS r ({RULE_COLUMNS}, in_file, revision) VALUES ({_RULE_PLACES})
  ON CONFLICT (id) DO UPDATE SET {_RULE_CHANGES}, in_file = excluded.in_file, revision = excluded.revision,
- removed_at = NULL WHERE r.removed_at IS NOT NULL RETURNING id"""  # noqa: S608
+ removed_at = NULL {_IF_GONE}RETURNING id"""  # noqa: S608
 """No row comes back if the rule is there."""
-PUT_RULE = ADD_RULE.replace("WHERE r.removed_at IS NOT NULL ", "")
+PUT_RULE = ADD_RULE.replace(_IF_GONE, "")
 """The same, in place of what is there."""
-DROP_RULE = f"""UPDATE rules SET removed_at = $2, revision = $3, in_file = 0 WHERE id = $1 AND removed_at IS NULL
- RETURNING {RULE_COLUMNS}"""  # noqa: S608
-BY_RULE = f"SELECT {KNOCK_COLUMNS} FROM knocks WHERE rule = $1 AND rule <> '' ORDER BY id LIMIT $2"  # noqa: S608
+DROP_RULE = f"""UPDATE rules SET removed_at = $2, revision = $3, in_file = CASE WHEN $4 = 1 THEN 0 ELSE in_file END
+ WHERE id = $1 AND removed_at IS NULL RETURNING {RULE_COLUMNS}"""  # noqa: S608
+BY_RULE = f"""SELECT {KNOCK_COLUMNS} FROM knocks WHERE rule = $1 AND rule <> '' AND id > $2
+ ORDER BY id LIMIT $3"""  # noqa: S608
 
 ADD_ENTRY = f"INSERT INTO ledger ({ENTRY_COLUMNS}) VALUES ({_places(ENTRY_COLUMNS)})"  # noqa: S608
 LEDGER = f"SELECT {ENTRY_COLUMNS} FROM ledger ORDER BY id DESC LIMIT $1"  # noqa: S608
@@ -170,9 +176,9 @@ ADD_SECRET = """INSERT INTO secrets (name, value, expires_at) VALUES ($1, $2, $3
  ON CONFLICT (name) DO NOTHING"""  # noqa: S105
 DROP_SECRET = "DELETE FROM secrets WHERE name = $1"  # noqa: S105
 
-_REMOVED_RULES = """DELETE FROM rules WHERE id IN (SELECT id FROM rules WHERE removed_at <= $1 - 604800.0 LIMIT $2
- FOR UPDATE SKIP LOCKED) RETURNING 1"""
-"""A rule that was removed is told of for a week, for processes that slept."""
+_REMOVED_RULES = """DELETE FROM rules WHERE id IN (SELECT id FROM rules WHERE removed_at <= $1 - 604800.0 AND in_file = 0
+ LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1"""
+"""A rule that was removed is told of for a week, for processes that slept; and until its line in the file is gone."""
 _RUN_OUT = (
     f"""DELETE FROM {table} WHERE ({key}) IN
  (SELECT {key} FROM {table} WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1"""  # noqa: S608

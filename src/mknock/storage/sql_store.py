@@ -6,6 +6,7 @@ here knows of a driver.
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import resources
@@ -21,6 +22,7 @@ from mknock.ports import (
     Entry,
     Judge,
     Kept,
+    OwnRule,
     Pace,
     Queue,
     RuleChange,
@@ -28,7 +30,7 @@ from mknock.ports import (
     Secret,
 )
 from mknock.storage import sql, transactions
-from mknock.storage.rows import Row, entry_of, knock_of, rule_of
+from mknock.storage.rows import Row, entry_of, knock_of, own_rule_of, rule_of
 from mknock.storage.transactions import Steps
 from mknock.storage.vault import Vault
 
@@ -155,8 +157,15 @@ class SqlStore(ABC):
             lambda: transactions.change_rules(put, drop, entry, replacing=replacing, in_file=in_file)
         )
 
-    async def knocks_by_rule(self, entity: str, *, limit: int = 1000) -> list[Knock]:
-        return [knock_of(row) for row in await self._read(sql.BY_RULE, entity, limit)]
+    async def own_rules(self) -> list[OwnRule]:
+        rows = await self._read(sql.OWN_RULES)
+        return await asyncio.to_thread(lambda: [own_rule_of(row) for row in rows])
+
+    async def mark_in_file(self, rule_ids: Sequence[str], in_file: bool) -> None:  # noqa: FBT001
+        await self._run(lambda: transactions.mark_in_file(rule_ids, in_file=in_file))
+
+    async def knocks_by_rule(self, entity: str, *, after: str = "", limit: int = 1000) -> list[Knock]:
+        return [knock_of(row) for row in await self._read(sql.BY_RULE, entity, after, limit)]
 
     async def add(self, knock: Knock, entry: Entry) -> None:
         await self._run(lambda: transactions.add(knock, entry))

@@ -469,7 +469,7 @@ def change_rules(
 ) -> Steps[RulesChanged]:
     """Add and remove rules in one transaction; see ports.Store.change_rules."""
     yield sql.LOCK, (RULES_LINE,)
-    dropped = yield from _drop_rules(drop, entry.at)
+    dropped = yield from _drop_rules(drop, entry.at, in_file=in_file)
     added = yield from _put_rules(put, replacing=replacing, in_file=in_file)
     yield from write(*_of_rules(dropped, added, entry))
     return RulesChanged(tuple(added), tuple(dropped))
@@ -488,13 +488,20 @@ def _put_rules(rules: Sequence[Rule], *, replacing: bool, in_file: bool = False)
     return added
 
 
-def _drop_rules(rule_ids: Sequence[str], at: float) -> Steps[list[Rule]]:
+def mark_in_file(rule_ids: Sequence[str], *, in_file: bool) -> Steps[None]:
+    yield sql.LOCK, (RULES_LINE,)
+    for rule_id in rule_ids:
+        yield sql.MARK_IN_FILE, (rule_id, int(in_file))
+
+
+def _drop_rules(rule_ids: Sequence[str], at: float, *, in_file: bool = False) -> Steps[list[Rule]]:
+    """Remove rules; what the file held of them it still holds, unless it was changed first."""
     if not rule_ids:
         return []
     revision = yield from _next_revision()
     dropped = []
     for rule_id in rule_ids:
-        rows = yield sql.DROP_RULE, (rule_id, at, revision)
+        rows = yield sql.DROP_RULE, (rule_id, at, revision, int(in_file))
         dropped += [rule_of(row) for row in rows]
     return dropped
 
