@@ -322,7 +322,7 @@ class Store(Protocol):
     async def own_rules(self) -> list[OwnRule]:
         """The rules that come from no shared list, oldest first, and what the block-list's file has of them."""
 
-    async def mark_in_file(self, rule_ids: Sequence[str], in_file: bool) -> None:  # noqa: FBT001 - what it is marked as
+    async def mark_in_file(self, rule_ids: Sequence[str], in_file: bool) -> None:
         """Note whether the block-list's file holds these rules, those that were removed included."""
 
     async def knocks_by_rule(self, entity: str, *, after: str = "", limit: int = 1000) -> list[Knock]:

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from mknock.domain.chance import new_id
-from mknock.domain.doors import Door
 from mknock.domain.errors import (
     HomeserverUnavailable,
     IllegalMove,
@@ -18,10 +16,11 @@ from mknock.domain.errors import (
     TokenRefused,
 )
 from mknock.domain.ids import MatrixID
-from mknock.domain.knocks import OPEN, Knock, KnockState, Reason, stopped
+from mknock.domain.knocks import Knock, KnockState, Reason, stopped
 from mknock.domain.rules import Rule, RuleKind
 from mknock.ports import Clock, Entry, Homeserver, Membership, PowerLevels, Store
 from mknock.services.doors import Doors
+from mknock.services.enforcement import Enforcement
 from mknock.services.rule_book import RuleBook
 
 S = KnockState
@@ -91,6 +90,7 @@ class Moderation:
         self._homeserver = homeserver
         self._doors = doors
         self._book = book
+        self._enforcement = Enforcement(store, doors, book)
         self._clock = clock
         self._wake = wake
 
@@ -120,28 +120,8 @@ class Moderation:
         rule = await self._store.unblock(user.key, entry)
         if rule is None:
             raise NotFound(f"{user} is not on the block-list")
-        await self._book.refresh()
-        await self._restore(rule, entry)
+        await self._enforcement.restore(rule, entry)
         return rule
-
-    async def _restore(self, rule: Rule, entry: Entry) -> None:
-        """Undo what the rule did: who waited when it came is held again, and who was put out is as if never there."""
-        for knock in await self._store.knocks_by_rule(rule.entity):
-            if knock.reason is not Reason.BLOCKED or self._book.blocking(knock.user_id) is not None:
-                continue
-            if await self._may_wait_again(knock):
-                await self._store.add(_again(knock, self._doors.of(knock), entry.at), entry)
-            await self._store.change(knock.id, _unblocked(entry.at), entry)
-
-    async def _may_wait_again(self, knock: Knock) -> bool:
-        """Whether the knock was held when the rule came, and nobody has knocked anew for the person since."""
-        if knock.state is not S.REFUSED:
-            return False
-        ledger = await self._store.ledger(knock_id=knock.id)
-        if not any((line.before, line.after) == (S.HELD.value, S.REFUSED.value) for line in ledger):
-            return False
-        others = await self._store.knocks_of(knock.user_key, states=OPEN)
-        return all(other.room_id != knock.room_id for other in others)
 
     async def rescind(self, user: MatrixID, reason: str, *, actor: str) -> Rescinded:
         """Take back whatever lets somebody in: a waiting knock, an open invite, a membership.
@@ -289,35 +269,6 @@ class Moderation:
 
 def _user_rule(user: MatrixID, reason: str, actor: str, at: float) -> Rule:
     return Rule(RuleKind.USER, str(user), user.key, reason, source=actor, author=actor, at=at)
-
-
-def _again(knock: Knock, door: Door, at: float) -> Knock:
-    """The knock anew, for a moderator: what was settled stays so, and what it asked for is asked for again."""
-    return replace(
-        knock,
-        id=new_id(at),
-        state=S.HELD,
-        reason=Reason.UNBLOCKED,
-        detail="",
-        rule="",
-        created_at=at,
-        updated_at=at,
-        expires_at=at + door.lifetime,
-        due_at=at + door.hold_lifetime if door.hold_lifetime else None,
-        fence=0,
-        attempts=0,
-    )
-
-
-def _unblocked(at: float) -> Callable[[Knock], Knock]:
-    """The rule that ended the knock no longer counts against the person."""
-
-    def how(knock: Knock) -> Knock:
-        if knock.reason is not Reason.BLOCKED:
-            return knock
-        return replace(knock, reason=Reason.UNBLOCKED, rule="", updated_at=at)
-
-    return how
 
 
 def _power_of(user: MatrixID, levels: PowerLevels) -> float:

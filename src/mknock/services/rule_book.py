@@ -7,7 +7,7 @@ before somebody is invited it is asked whether there are newer ones (promise 3).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from mknock.domain.doors import Door
 from mknock.domain.ids import MatrixID
@@ -30,6 +30,9 @@ OUTCOMES: Mapping[Verdict, Outcome] = {
 }
 
 
+Listener = Callable[[Sequence[RuleChange]], None]
+
+
 class RuleBook:
     """Says what the rules make of a person. ``look`` never waits; ``refresh`` keeps it up to date."""
 
@@ -44,6 +47,7 @@ class RuleBook:
         self._reading = asyncio.Lock()
         self.unused: dict[str, str] = {}
         """Why a rule is not used, by its id: patterns that strangers wrote and that cost too much."""
+        self._listeners: list[Listener] = []
 
     def __len__(self) -> int:
         return len(self._rules)
@@ -52,6 +56,10 @@ class RuleBook:
     def is_read(self) -> bool:
         """Whether the rules were read at all; until then nobody knows who is blocked."""
         return self._revision >= 0
+
+    def on_news(self, listener: Listener) -> None:
+        """Have changes told from now on, as soon as this process has taken them in, whoever asked."""
+        self._listeners.append(listener)
 
     def rule(self, rule_id: str) -> Rule | None:
         return self._rules.get(rule_id)
@@ -121,6 +129,8 @@ class RuleBook:
         page = await self._store.rules_since(self._revision, "\uffff", limit=PAGE)
         while page:
             self._apply(page)
+            for listener in self._listeners:
+                listener(page)
             taken += len(page)
             self._revision, after = page[-1].revision, page[-1].rule.id
             await asyncio.sleep(0)

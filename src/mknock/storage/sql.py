@@ -176,7 +176,8 @@ ADD_SECRET = """INSERT INTO secrets (name, value, expires_at) VALUES ($1, $2, $3
  ON CONFLICT (name) DO NOTHING"""  # noqa: S105
 DROP_SECRET = "DELETE FROM secrets WHERE name = $1"  # noqa: S105
 
-_REMOVED_RULES = """DELETE FROM rules WHERE id IN (SELECT id FROM rules WHERE removed_at <= $1 - 604800.0 AND in_file = 0
+_REMOVED_RULES = """DELETE FROM rules WHERE id IN (SELECT id FROM rules
+ WHERE removed_at <= $1 - 604800.0 AND in_file = 0
  LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1"""
 """A rule that was removed is told of for a week, for processes that slept; and until its line in the file is gone."""
 _RUN_OUT = (

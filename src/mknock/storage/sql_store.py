@@ -161,7 +161,7 @@ class SqlStore(ABC):
         rows = await self._read(sql.OWN_RULES)
         return await asyncio.to_thread(lambda: [own_rule_of(row) for row in rows])
 
-    async def mark_in_file(self, rule_ids: Sequence[str], in_file: bool) -> None:  # noqa: FBT001
+    async def mark_in_file(self, rule_ids: Sequence[str], in_file: bool) -> None:
         await self._run(lambda: transactions.mark_in_file(rule_ids, in_file=in_file))
 
     async def knocks_by_rule(self, entity: str, *, after: str = "", limit: int = 1000) -> list[Knock]:
