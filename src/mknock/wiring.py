@@ -52,10 +52,12 @@ from mknock.matrix.encryption import encryption_of
 from mknock.matrix.gateway import HomeserverGateway
 from mknock.matrix.lanes import Lanes
 from mknock.matrix.session import SECRET, Session, kept_session
-from mknock.ports import Clock, Encryption, Homeserver, Pace, Queue, Store
+from mknock.ports import Clock, Encryption, Homeserver, Pace, Queue, RuleChange, Store
 from mknock.services.admission import Admission
+from mknock.services.blocklist_file import BlocklistFile
 from mknock.services.doctor import Doctor
 from mknock.services.doors import Doors
+from mknock.services.enforcement import Enforcement
 from mknock.services.first_mknock import FirstMknock, OldFiles
 from mknock.services.first_mknock_files import OldSession
 from mknock.services.invitations import Invitations
@@ -417,14 +419,17 @@ def setting_before(parts: Parts, session: Session) -> str:
     return ways[0].value
 
 
-async def prepare(parts: Parts) -> None:
-    """Open the store, take over the first mknock's files, and see that there is a way to sign in.
+async def prepare(parts: Parts, file: BlocklistFile | None = None) -> None:
+    """Open the store, read the block-list's file and those of the first mknock, and see that there is a way to sign in.
 
     Raises:
         KnockError: the store cannot be opened.
         SettingsError: there is no way to sign in, and no session that was kept.
     """
     await parts.store.open()
+    file = file or blocklist_file_of(parts)
+    if file is not None:
+        await file.read_in()
     await first_mknock_of(parts).take_over()
     await parts.book.refresh()
     if not parts.settings.sign_in_ways and await kept_session(parts.store) is None:
@@ -446,6 +451,15 @@ def session_of(parts: Parts) -> OwnSession:
     return OwnSession(parts.homeserver, signed_in=signed_in, encryption=parts.encryption)
 
 
+def blocklist_file_of(parts: Parts) -> BlocklistFile | None:
+    """What follows the block-list's file; None if none is followed."""
+    path = parts.settings.followed_blocklist
+    if path is None:
+        return None
+    enforcement = Enforcement(parts.store, parts.doors, parts.book)
+    return BlocklistFile(path, parts.store, parts.book, enforcement, parts.clock)
+
+
 def moderation_of(parts: Parts, *, wake: Callable[[], None] = lambda: None) -> Moderation:
     return Moderation(parts.store, parts.homeserver, parts.doors, parts.book, parts.clock, wake=wake)
 
@@ -459,6 +473,7 @@ def doctor_of(parts: Parts) -> Doctor:
         parts.clock,
         session_of(parts),
         RoomFindings(parts.homeserver, parts.encryption),
+        file=blocklist_file_of(parts),
         form_secrets=bool(parts.doors.first.secrets),
         open_api=settings.allow_open_api,
         public_url=settings.public_url,
@@ -477,7 +492,10 @@ class Installation:
         successors = Successors(
             parts.store, parts.homeserver, parts.doors, parts.clock, wake=lambda: self.wake()
         )
-        shortcomings = Shortcomings(parts.homeserver, parts.doors, self.session, successors, parts.encryption)
+        self.file = blocklist_file_of(parts)
+        shortcomings = Shortcomings(
+            parts.homeserver, parts.doors, self.session, successors, parts.encryption, self.file
+        )
         described = DoorsAsDescribed(parts.settings)
         self.reload = Reload(parts.doors, described, described.sources, on_change=self._other_doors)
         self.readiness = Readiness(
@@ -510,6 +528,11 @@ class Installation:
             wake=self._welcoming.wake,
         )
         self.reloading = Duty("doors", self.reload.tick, every=RELOAD_EVERY)
+        self._scanning = Duty(
+            "block-list", self.watchdog.scan, every=parts.settings.blocklist_scan_interval, alone=True
+        )
+        self._following = self._following_duties()
+        parts.book.on_news(self._heard_of_rules)
         turn = Turn(parts.store, holder=f"{os.getpid()}-{secrets.token_hex(4)}")
         self.runner = Runner(self._duties(), parts.clock, turn)
         self.stopping = Stopping(self._application())
@@ -572,6 +595,21 @@ class Installation:
         )
         return delivery, duty
 
+    def _following_duties(self) -> list[Duty]:
+        """What follows the block-list's file, if there is one; in one process, for it writes to it."""
+        file = self.file
+        if file is None:
+            return []
+        file.on_trouble = self._looking.wake
+        return [Duty("block-list file", file.tick, every=2.0, next_at=lambda: file.next_at, alone=True)]
+
+    def _heard_of_rules(self, changes: Sequence[RuleChange]) -> None:
+        """The block-list is another: who is in a room may be on it now, and the file is to say the same."""
+        if any(change.removed is change.rule.allow for change in changes):
+            self._scanning.wake()
+        for duty in self._following:
+            duty.wake()
+
     def _duties(self) -> list[Duty]:
         """Every background duty. Those marked ``alone`` run in one process of all (promise 9)."""
         settings = self.parts.settings
@@ -585,7 +623,8 @@ class Installation:
             self._looking,
             Duty("watch", self._watch().tick, every=5.0, again=True, alone=True),
             Duty("invite check", self._check_invites, every=settings.invite_check_interval, alone=True),
-            Duty("block-list", self.watchdog.scan, every=settings.blocklist_scan_interval, alone=True),
+            self._scanning,
+            *self._following,
             Duty("housekeeping", Housekeeping(self.parts.store).tick, every=3600.0, alone=True),
         ]
 
@@ -658,7 +697,7 @@ class Installation:
             KnockError: the store cannot be opened.
             SettingsError: there is no way to sign in.
         """
-        await prepare(self.parts)
+        await prepare(self.parts, self.file)
         await self.readiness.learn()
         self.admin_key.key = await settle_api_key(self.parts)
         keep_secret(self.admin_key.key)
@@ -675,7 +714,6 @@ def first_mknock_of(parts: Parts) -> FirstMknock:
     """What takes over the files of the first mknock; its token becomes the session, unless there is one."""
     settings = parts.settings
     files = OldFiles(
-        blocked_users=settings.blocklist_file,
         pending_invites=settings.pending_invites_file,
         tokens=settings.tokens_file,
         kept_aside=settings.data_dir / "kept-aside",

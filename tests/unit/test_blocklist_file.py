@@ -75,6 +75,9 @@ class Following:
         """What the file says, without comments."""
         return [line for line in self.path.read_text().splitlines() if not line.startswith("#")]
 
+    def drafts(self) -> list[Path]:
+        return list(self.path.parent.glob(".*"))
+
 
 def file_of(path: Path, store: SqliteStore, shop: Workshop) -> BlocklistFile:
     book = RuleBook(store, shop.clock)
@@ -315,10 +318,10 @@ async def test_a_link_stays_a_link(following: Following, tmp_path: Path) -> None
     assert (following.path.is_symlink(), elsewhere.read_text()) == (True, f"{MALLORY}\n")
 
 
-async def test_nothing_is_left_lying_about(following: Following, tmp_path: Path) -> None:
+async def test_nothing_is_left_lying_about(following: Following) -> None:
     await following.write(f"{EVE}\n{MALLORY}\n")
     await following.unblock(EVE)
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    assert following.drafts() == []
 
 
 async def test_what_another_process_blocks_and_unblocks_is_in_the_file(following: Following) -> None:

@@ -99,6 +99,7 @@ async def test_where_all_is_well_everything_is_good(examine: Examine) -> None:
             "encryption of main",
             "clock",
             "limits",
+            "block-list file",
             "form",
             "admin endpoints",
             "public address",

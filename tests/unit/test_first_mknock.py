@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from mknock.domain.doors import Door
 from mknock.domain.knocks import Knock, KnockState, Reason
+from mknock.domain.rules import Rule, RuleKind
 from mknock.ports import Entry, Store
 from mknock.services.first_mknock import BATCH, FirstMknock, OldFiles
 from mknock.services.first_mknock_files import (
     Damaged,
     OldSession,
-    blocked_users,
     old_session,
     pending_invites,
     time_in,
@@ -35,57 +35,8 @@ from mknock.telemetry import configure_logging
 NOW = 1_750_000_000.0
 INVITED_AT = 1_749_900_000.0
 DOOR = Door(slug="main", room_id="!secret:knock.test")
-ADMIN = Entry(at=NOW, actor="api", action="unblock")
-
-
-# --- blocked_users.txt ---------------------------------------------------------------------------
-
-
-def blocked(data: bytes) -> list[tuple[str, str]]:
-    return [(str(one.user), one.reason) for one in blocked_users(data).found]
-
-
-def test_each_line_blocks_one_person() -> None:
-    assert blocked(b"@eve:a.example\n@mallory:b.example\n") == [
-        ("@eve:a.example", ""),
-        ("@mallory:b.example", ""),
-    ]
-
-
-def test_the_reason_stands_behind_the_id() -> None:
-    assert blocked(b"@eve:a.example Reason: too loud\n") == [("@eve:a.example", "too loud")]
-
-
-def test_blank_lines_and_comments_say_nothing() -> None:
-    assert blocked_users(b"\n# a comment\n   \n@eve:a.example\n  # another\n").left_out == ()
-
-
-def test_line_ends_and_the_mark_of_windows_are_no_part_of_an_id() -> None:
-    assert blocked(b"\xef\xbb\xbf@eve:a.example\r\n@mallory:b.example Reason: spam\r\n") == [
-        ("@eve:a.example", ""),
-        ("@mallory:b.example", "spam"),
-    ]
-
-
-@pytest.mark.parametrize("line", [b"eve", b"@eve", b"@eve:a.example @bob:b.example", b"e@a.example", b"@"])
-def test_a_broken_line_is_known_by_its_number(line: bytes) -> None:
-    assert blocked_users(b"# first\n" + line + b"\n@mallory:b.example\n").left_out == (2,)
-
-
-def test_the_lines_around_a_broken_one_count() -> None:
-    assert len(blocked_users(b"@eve:a.example\nnonsense\n@mallory:b.example").found) == 2
-
-
-@pytest.mark.parametrize("trick", ["\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"])
-def test_a_reason_cannot_block_a_second_person(trick: str) -> None:
-    line = f"@eve:a.example Reason: bad{trick}@innocent:b.example\n"
-    assert [user for user, _ in blocked(line.encode())] == ["@eve:a.example"]
-
-
-@pytest.mark.parametrize("data", [b"@eve:a.example\n\0\0\0", b"@ev\xe9:a.example", "@e:a".encode("utf-16")])
-def test_what_is_no_text_is_damaged(data: bytes) -> None:
-    with pytest.raises(Damaged):
-        blocked_users(data)
+ADMIN = Entry(at=NOW, actor="api", action="block")
+ALICE = Rule(RuleKind.USER, "@alice:a.example", "@alice:a.example", "", "file", "file", NOW)
 
 
 # --- pending_invites.json ------------------------------------------------------------------------
@@ -153,7 +104,7 @@ def test_a_file_that_breaks_off_or_is_no_object_is_damaged(data: bytes) -> None:
 
 @given(st.binary(max_size=200) | st.text().map(str.encode))
 def test_no_bytes_make_reading_fail_in_another_way(data: bytes) -> None:
-    for read in (blocked_users, pending_invites, old_session):
+    for read in (pending_invites, old_session):
         try:
             read(data)
         except Damaged:
@@ -206,7 +157,6 @@ class Knocker:
     @property
     def files(self) -> OldFiles:
         return OldFiles(
-            self.folder / "blocked_users.txt",
             self.folder / "pending_invites.json",
             self.folder / "tokens.json",
             self.folder / "data" / "kept-aside",
@@ -267,8 +217,9 @@ def said(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], list[str]]
     root.setLevel(level)
 
 
-async def rules(store: Store) -> list[str]:
-    return [rule.entity for rule in await store.rules()]
+async def people(store: Store) -> list[str]:
+    """Everybody with a knock on record."""
+    return [knock.user_id for knock in await store.knocks_in(frozenset(KnockState), limit=10_000)]
 
 
 async def knocks(store: Store) -> list[Knock]:
@@ -289,14 +240,9 @@ async def test_without_old_files_nothing_happens(knock: Knocker, said: Callable[
     assert (await knock.start(ledger), said()) == ([], [])
 
 
-async def test_the_block_list_comes_along(knock: Knocker) -> None:
-    knock.write("blocked_users.txt", "@eve:a.example Reason: spam\n@mallory:b.example\n")
-    assert await knock.start(rules) == ["@eve:a.example", "@mallory:b.example"]
-
-
 async def test_a_list_of_more_than_one_batch_comes_along_whole(knock: Knocker) -> None:
-    knock.write("blocked_users.txt", "".join(f"@user{n}:a.example\n" for n in range(2 * BATCH + 1)))
-    assert len(await knock.start(rules)) == 2 * BATCH + 1
+    knock.write("pending_invites.json", json.dumps({f"@user{n}:a.example": {} for n in range(2 * BATCH + 1)}))
+    assert len(await knock.start(people)) == 2 * BATCH + 1
 
 
 async def test_open_invites_become_invited_knocks(knock: Knocker) -> None:
@@ -329,8 +275,9 @@ async def test_no_invite_lies_in_the_future(knock: Knocker) -> None:
 
 @pytest.mark.promise(3)
 async def test_the_open_invite_of_a_blocked_person_is_due_to_be_withdrawn(knock: Knocker) -> None:
-    knock.write("blocked_users.txt", "@alice:a.example\n")
     knock.write("pending_invites.json", '{"@Alice:a.example": {}}')
+    async with knock.store() as store:
+        await store.change_rules([ALICE], (), ADMIN, in_file=True)
     made = (await knock.start(knocks))[0]
     assert (made.reason, made.rule, made.due_at) == (Reason.BLOCKED, "@alice:a.example", NOW)
 
@@ -342,12 +289,10 @@ async def test_who_has_a_record_already_gets_no_second_one(knock: Knocker) -> No
 
 @pytest.mark.promise(8)
 async def test_everything_imported_is_in_the_ledger(knock: Knocker) -> None:
-    knock.write("blocked_users.txt", "@eve:a.example\n")
     knock.write("pending_invites.json", '{"@alice:a.example": {}}')
     knock.write("tokens.json", '{"access_token": "syt_abc", "user_id": "@knock:a.example"}')
     lines = {(line.actor, line.action, line.user_id, line.after) for line in await knock.start(ledger)}
     assert lines == {
-        ("import", "block", "@eve:a.example", "blocked"),
         ("import", "invited", "@alice:a.example", "invited"),
         ("import", "session imported", "@knock:a.example", ""),
     }
@@ -360,19 +305,20 @@ async def test_the_session_is_handed_over(knock: Knocker) -> None:
 
 
 async def test_the_log_says_once_what_was_imported(knock: Knocker, said: Callable[[], list[str]]) -> None:
-    knock.write("blocked_users.txt", "@eve:a.example\n@eve:a.example\n")
+    knock.write("pending_invites.json", '{"@eve:a.example": {}, "@Eve:a.example": {}}')
     for _ in range(3):
         await knock.start(nothing)
     lines = [json.loads(line) for line in said()]
-    assert [(line["file"], line["found"], line["new"]) for line in lines] == [("blocked_users.txt", 2, 1)]
+    assert [(line["file"], line["found"], line["new"]) for line in lines] == [("pending_invites.json", 2, 1)]
 
 
-async def test_the_log_names_the_lines_that_were_left_out(
+async def test_the_log_numbers_the_entries_that_were_left_out(
     knock: Knocker, said: Callable[[], list[str]]
 ) -> None:
-    knock.write("blocked_users.txt", "@eve:a.example\nnonsense\n" + "x\n" * 30)
+    nonsense: dict[str, object] = {f"nonsense {number}": {} for number in range(31)}
+    knock.write("pending_invites.json", json.dumps({"@eve:a.example": {}, **nonsense}))
     await knock.start(nothing)
-    assert "but for 31 of its lines (2, 3, 4," in said()[1]
+    assert "but for 31 of its entries (2, 3, 4," in said()[1]
 
 
 @pytest.mark.promise(10)
@@ -385,25 +331,14 @@ async def test_the_log_advises_to_delete_the_plain_token_and_does_not_show_it(
     assert ("delete that file" in line, "syt_canary" in line) == (True, False)
 
 
-async def test_who_was_unblocked_later_stays_so(knock: Knocker) -> None:
-    knock.write("blocked_users.txt", "@eve:a.example\n")
-
-    async def unblock(store: Store) -> None:
-        await store.unblock("@eve:a.example", ADMIN)
-
-    await knock.start(unblock)
-    assert await knock.start(rules) == []
-
-
 async def test_a_file_that_comes_later_is_imported_then(knock: Knocker) -> None:
     await knock.start(nothing)
-    knock.write("blocked_users.txt", "@eve:a.example\n")
-    assert await knock.start(rules) == ["@eve:a.example"]
+    knock.write("pending_invites.json", INVITES)
+    assert len(await knock.start(people)) == 2
 
 
 async def test_the_files_themselves_stay_as_they_are(knock: Knocker) -> None:
     paths = [
-        knock.write("blocked_users.txt", "@eve:a.example\n"),
         knock.write("pending_invites.json", "{brok"),
         knock.write("tokens.json", '{"access_token": "syt_abc"}'),
     ]
@@ -421,34 +356,32 @@ async def four_at_once(knock: Knocker) -> tuple[list[str], int]:
     async def one() -> list[str]:
         async with knock.store() as store:
             await knock.first_mknock(store).take_over()
-            return await rules(store)
+            return await people(store)
 
     seen = await asyncio.gather(*(one() for _ in range(4)))
     async with knock.store() as store:
         return [str(len(found)) for found in seen], len(await store.ledger(limit=10_000))
 
 
-@pytest.mark.promise(3)
-async def test_none_of_four_that_start_at_once_goes_on_without_the_block_list(knock: Knocker) -> None:
-    knock.write("blocked_users.txt", "".join(f"@user{n}:a.example\n" for n in range(700)))
+async def test_none_of_four_that_start_at_once_goes_on_without_the_invites(knock: Knocker) -> None:
+    knock.write("pending_invites.json", json.dumps({f"@user{n}:a.example": {} for n in range(700)}))
     assert (await four_at_once(knock))[0] == ["700"] * 4
 
 
 async def test_four_that_start_at_once_write_each_ledger_line_once(knock: Knocker) -> None:
-    knock.write("blocked_users.txt", "@eve:a.example\n")
     knock.write("pending_invites.json", INVITES)
-    assert (await four_at_once(knock))[1] == 3
+    assert (await four_at_once(knock))[1] == 2
 
 
 async def test_four_that_start_at_once_say_it_once(knock: Knocker, said: Callable[[], list[str]]) -> None:
-    knock.write("blocked_users.txt", "@eve:a.example\n")
+    knock.write("tokens.json", "{brok")
     knock.write("pending_invites.json", "{brok")
     await four_at_once(knock)
     assert len(said()) == 2
 
 
 async def test_an_import_whose_process_died_is_taken_up_by_another(knock: Knocker) -> None:
-    knock.write("blocked_users.txt", "@eve:a.example\n")
+    knock.write("pending_invites.json", INVITES)
     async with knock.store() as store:
         await store.take_lease("first-mknock", "the dead one", now=NOW, until=NOW + 5)
 
@@ -465,7 +398,7 @@ async def test_an_import_whose_process_died_is_taken_up_by_another(knock: Knocke
             sleep=later,
         )
         await taking.take_over()
-        assert await rules(store) == ["@eve:a.example"]
+        assert len(await people(store)) == 2
 
 
 # --- damaged and unreadable ----------------------------------------------------------------------
@@ -475,8 +408,9 @@ BROKEN = b'{"@alice:a.example": {"invite_time": "2025-06'
 
 async def test_a_damaged_file_stops_nothing(knock: Knocker) -> None:
     knock.write("pending_invites.json", BROKEN)
-    knock.write("blocked_users.txt", "@eve:a.example\n")
-    assert await knock.start(rules) == ["@eve:a.example"]
+    knock.write("tokens.json", '{"access_token": "syt_abc"}')
+    await knock.start(nothing)
+    assert knock.sessions == [OldSession("syt_abc")]
 
 
 async def test_a_copy_of_a_damaged_file_is_kept_aside(knock: Knocker) -> None:
@@ -539,13 +473,13 @@ async def test_an_empty_file_leaves_no_copy(knock: Knocker) -> None:
 async def test_a_folder_in_the_place_of_a_file_is_reported(
     knock: Knocker, said: Callable[[], list[str]]
 ) -> None:
-    (knock.folder / "blocked_users.txt").mkdir()
+    (knock.folder / "pending_invites.json").mkdir()
     await knock.start(nothing)
     assert "is a folder" in said()[0]
 
 
 async def test_a_link_that_leads_nowhere_is_reported(knock: Knocker, said: Callable[[], list[str]]) -> None:
-    (knock.folder / "blocked_users.txt").symlink_to("gone")
+    (knock.folder / "pending_invites.json").symlink_to("gone")
     await knock.start(nothing)
     assert "cannot be read (No such file or directory)" in said()[0]
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -654,3 +654,30 @@ def test_edits_are_the_same_in_both_directions(one: str, other: str) -> None:
 @given(st.dictionaries(st.sampled_from(NAMES), st.text(max_size=12)))
 def test_whatever_is_set_is_either_accepted_or_refused_in_sentences(environ: dict[str, str]) -> None:
     assert all(sentence.endswith((".", "?")) for sentence in complaints(environ))
+
+
+# --- the block-list's file
+
+
+POSTGRES_STORE = {
+    "STORE_URL": "postgresql://knock:password@db.example.org/knock",
+    "SECRET_KEY": "k" * 32,
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "followed"),
+    [
+        ({}, Path("blocked_users.txt")),
+        ({"BLOCKLIST_FILE": "off"}, None),
+        ({"BLOCKLIST_FILE": "OFF"}, None),
+        (POSTGRES_STORE, None),
+        ({**POSTGRES_STORE, "BLOCKLIST_FILE": "blocked_users.txt"}, Path("blocked_users.txt")),
+        ({"BLOCKLIST_FILE": "/data/list.txt"}, Path("/data/list.txt")),
+    ],
+)
+def test_the_file_is_followed_unless_it_is_off_or_the_store_is_elsewhere(
+    more: Mapping[str, str], followed: Path | None
+) -> None:
+    given = {"NEW_ROOM_ID": "!room:knock.test", "MATRIX_ACCESS_TOKEN": "syt_token", **more}
+    assert load_settings(given).followed_blocklist == followed

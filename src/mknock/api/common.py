@@ -10,6 +10,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from mknock.domain import errors
+from mknock.matching.glob import BadGlob
+from mknock.matching.rule_lines import BadRuleLine
 
 BODY_LIMIT = 256 * 1024
 """Bytes; no form platform sends more (Webflow's own limit is the same)."""
@@ -22,6 +24,8 @@ STATUSES: Mapping[type[errors.KnockError], int] = {
     errors.Unreadable: 422,
     errors.AmbiguousMatrixID: 422,
     errors.NothingToDo: 422,
+    BadGlob: 422,
+    BadRuleLine: 422,
     errors.Unauthenticated: 401,
     errors.TooLarge: 413,
     errors.InvalidRule: 422,

@@ -71,7 +71,7 @@ class Readiness(BaseModel):
     not_ready: list[Literal["homeserver", "store"]] = Field(
         default_factory=list, description="What stands in the way; absent when nothing does."
     )
-    limited: list[Literal["doors", "invites", "joins", "room", "welcome"]] = Field(
+    limited: list[Literal["blocklist", "doors", "invites", "joins", "room", "welcome"]] = Field(
         default_factory=list,
         description="What works in part only, though Knock is ready; `mknock doctor` says why. Absent: nothing.",
     )
@@ -103,7 +103,7 @@ class RuleShape(BaseModel):
 
     user_id: str = Field(description="The Matrix ID as it was written; case does not count.")
     reason: str = Field(description="Why, for moderators.")
-    source: str = Field(description="Where the rule came from: api, cli or import.")
+    source: str = Field(description="Where the rule came from: api, cli, file or import.")
     author: str = Field(description="Who made it.")
     at: float = Field(description="When it was made.")
 

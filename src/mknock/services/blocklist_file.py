@@ -128,7 +128,7 @@ class BlocklistFile:
         """
         own = await self._store.own_rules()
         listing, problem = await self._read(own)
-        self._say(problem)
+        self._say(problem, listing)
         plan = await asyncio.to_thread(plan_of, own, listing) if listing else Plan()
         entry = self._entry()
         for batch in _batches(plan.new):
@@ -175,7 +175,7 @@ class BlocklistFile:
             problem = await self._write_out(plan, listing)
         if listing is not None and problem:
             self._done, self._again_at = state, self._clock() + AGAIN
-        self._say(problem)
+        self._say(problem, listing)
         return changed
 
     # --- reading
@@ -189,11 +189,11 @@ class BlocklistFile:
         except (disk.Unreadable, NoText) as error:
             return None, str(error)
         problem = _what_is_odd(data, listing) if marked else ""
-        self._say_broken(listing)
         return (None if problem else listing), problem
 
-    def _say(self, problem: str) -> None:
-        """Log it once a change, and tell whoever shows it."""
+    def _say(self, problem: str, listing: Listing | None = None) -> None:
+        """Log what is wrong once a change, and tell whoever shows it."""
+        self._say_broken(listing)
         if problem == self.problem:
             return
         self.problem = problem
@@ -203,9 +203,9 @@ class BlocklistFile:
             log.info(f"{self.path.name} is followed again")
         self.on_trouble()
 
-    def _say_broken(self, listing: Listing) -> None:
-        broken = tuple(problem.line for problem in listing.problems)
-        if broken and broken != self._broken:
+    def _say_broken(self, listing: Listing | None) -> None:
+        broken = tuple(problem.line for problem in listing.problems) if listing else ()
+        if listing and broken and broken != self._broken:
             log.warning(f"{self.path.name} holds {_told(listing)}; the rest counts")
         self._broken = broken
 

@@ -9,7 +9,6 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from mknock.domain.errors import KnockError
 from mknock.domain.rules import Rule, RuleKind
 from mknock.matching.glob import BadGlob
 from mknock.matching.rule_lines import LONGEST_REASON, BadRuleLine, Problem, rule_of
@@ -23,7 +22,7 @@ HEADING: Final = (
 """The first line of a file that Knock makes."""
 
 
-class NoText(KnockError):
+class NoText(Exception):
     """The file holds bytes that are no text. The sentence goes on one that begins with its name."""
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from mknock.domain.errors import HomeserverError, KnockError
 from mknock.ports import LIMITS, Clock, Homeserver, ServerFacts, Store
+from mknock.services.blocklist_file import WHAT, BlocklistFile
 from mknock.services.doors import Doors
 from mknock.services.findings import Finding, bad, good, odd
 from mknock.services.remedies import remedy
@@ -47,10 +48,11 @@ class Doctor:
     open_api: bool
     public_url: str | None
     secrets: Sequence[str] = ()
+    file: BlocklistFile | None = None
 
     async def examine(self) -> list[Finding]:
         findings = [await self._store(), *await self._homeserver()]
-        return [*findings, self._form(), self._api(), address(self.public_url)]
+        return [*findings, await self._blocklist(), self._form(), self._api(), address(self.public_url)]
 
     async def _store(self) -> Finding:
         try:
@@ -116,6 +118,14 @@ class Doctor:
         except KnockError:
             return 0.0  # the store's finding says what is wrong
         return max(until - self.clock(), 0.0)
+
+    async def _blocklist(self) -> Finding:
+        if self.file is None:
+            return good(WHAT, "none is followed: the block-list is in the store alone")
+        try:
+            return await self.file.examine()
+        except KnockError:
+            return odd(WHAT, f"{self.file.path} could not be compared with the store")
 
     def _form(self) -> Finding:
         if self.form_secrets:

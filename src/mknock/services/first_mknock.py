@@ -1,8 +1,8 @@
-"""Coming from the first mknock: its block-list, its open invites and its session are taken over once.
+"""Coming from the first mknock: its open invites and its session are taken over once.
 
 Each file is imported at the first start that finds it, and then never again,
-so that somebody who was unblocked later stays so. The files themselves
-are only read. One that makes no sense is reported and a copy of it kept aside;
+so that what was settled since stays so. The files themselves are only
+read. One that makes no sense is reported and a copy of it kept aside;
 Knock starts all the same, and looks at it again at the next start.
 """
 
@@ -21,14 +21,11 @@ from typing import Protocol, TypeVar
 from mknock.domain.chance import new_id
 from mknock.domain.doors import Door
 from mknock.domain.knocks import Knock, KnockState, Reason
-from mknock.domain.rules import Rule, RuleKind
 from mknock.ports import Clock, Entry, Store
 from mknock.services.first_mknock_files import (
-    BlockedUser,
     Damaged,
     OldSession,
     PendingInvite,
-    blocked_users,
     old_session,
     pending_invites,
 )
@@ -59,7 +56,6 @@ MOST_NUMBERS = 20
 class OldFiles:
     """Where the first mknock's files are, and the folder for copies of those that make no sense."""
 
-    blocked_users: Path
     pending_invites: Path
     tokens: Path
     kept_aside: Path
@@ -109,7 +105,6 @@ class FirstMknock:
         self._sleep = sleep
         self._holder = secrets.token_hex(8)
         self._sources = (
-            _Source("blocklist", files.blocked_users, self._take_blocklist),
             _Source("pending-invites", files.pending_invites, self._take_invites),
             _Source("tokens", files.tokens, self._take_session),
         )
@@ -118,7 +113,7 @@ class FirstMknock:
         """Import the files that are there and were not imported yet.
 
         Processes that start together take turns: when this returns, the
-        block-list is in the store, whoever put it there.
+        invites are in the store, whoever put them there. The block-list has to be there already.
 
         Raises:
             StoreUnavailable: the import did not come to its end; the next start goes on with it.
@@ -158,17 +153,6 @@ class FirstMknock:
             await self._store.put_secret(source.mark, f"{self._clock():.0f}")
 
     # --- what becomes of what was found
-
-    async def _take_blocklist(self, data: bytes, path: Path) -> None:
-        listed = await asyncio.to_thread(blocked_users, data)
-        now = self._clock()
-        rules = [_rule(blocked, now) for blocked in listed.found]
-        entry = Entry(at=now, actor=ACTOR, action="block", detail=f"from {path.name} of the first mknock")
-        new = 0
-        async for batch in self._batches(rules):
-            new += len((await self._store.change_rules(batch, (), entry)).added)
-        log.info("imported the first mknock's block-list", file=path.name, found=len(rules), new=new)
-        _say_left_out(path, "lines", listed.left_out, "block those people through POST /block_user")
 
     async def _take_invites(self, data: bytes, path: Path) -> None:
         listed = await asyncio.to_thread(pending_invites, data)
@@ -246,11 +230,6 @@ class FirstMknock:
         except OSError as error:
             return f"{advice} (no copy of it could be kept in {self._kept_aside}: {error.strerror})"
         return f"{advice} (a copy is kept as {copy})"
-
-
-def _rule(blocked: BlockedUser, now: float) -> Rule:
-    user = blocked.user
-    return Rule(RuleKind.USER, str(user), user.key, blocked.reason, source="import", author=PLATFORM, at=now)
 
 
 def _say_left_out(path: Path, kind: str, numbers: Sequence[int], then: str) -> None:

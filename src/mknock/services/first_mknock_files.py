@@ -1,4 +1,4 @@
-"""What the three files of the first mknock hold: bytes in, records out. Nothing is read or kept here.
+"""What the files of the first mknock hold: bytes in, records out. Nothing is read or kept here.
 
 Their shapes are known from what it was seen to write; whatever else they may
 hold is passed over. A line or an entry that makes no sense is left out and
@@ -20,8 +20,6 @@ from mknock.domain.ids import MatrixID
 
 T = TypeVar("T")
 
-LONGEST_REASON = 1000
-_LINE = re.compile(r"(?P<user>@\S+)(?:\s+(?i:reason:|#)\s*(?P<reason>.*))?\s*", re.DOTALL)
 _TOKEN_NAMES = ("access_token", "matrix_access_token", "MATRIX_ACCESS_TOKEN", "matrix_token")
 _USER_NAMES = ("user_id", "matrix_user_id", "MATRIX_USER_ID")
 _DEVICE_NAMES = ("device_id", "matrix_device_id", "MATRIX_DEVICE_ID")
@@ -43,12 +41,6 @@ class Listed(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class BlockedUser:
-    user: MatrixID
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class PendingInvite:
     """Somebody who was invited. ``invited_at`` is None when the file does not tell when."""
 
@@ -63,36 +55,6 @@ class OldSession:
     access_token: str = field(repr=False)
     user_id: str = ""
     device_id: str = ""
-
-
-# --- blocked_users.txt ---------------------------------------------------------------------------
-
-
-def blocked_users(data: bytes) -> Listed[BlockedUser]:
-    """Read one Matrix ID a line, with an optional ``Reason: …`` behind it; ``#`` begins a comment.
-
-    Only ``\\n`` ends a line: a reason may hold other characters that some
-    readers take for line ends, and what follows them is nobody to block (D11).
-
-    Raises:
-        Damaged: it is no UTF-8 text.
-    """
-    lines = enumerate(_text(data).split("\n"), 1)
-    filled = ((number, line.strip()) for number, line in lines)
-    return _each(
-        ((number, line) for number, line in filled if line and not line.startswith("#")), _blocked_user
-    )
-
-
-def _blocked_user(line: str) -> BlockedUser:
-    parts = _LINE.fullmatch(line)
-    if parts is None:
-        raise ValueError("this line is neither an ID alone nor one with a reason")
-    return BlockedUser(MatrixID.of(parts["user"]), _shown(parts["reason"] or ""))
-
-
-def _shown(text: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in text).strip()[:LONGEST_REASON]
 
 
 # --- pending_invites.json ------------------------------------------------------------------------

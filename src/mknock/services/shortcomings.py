@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mknock.domain.doors import Door
 from mknock.ports import Encryption, Homeserver
+from mknock.services.blocklist_file import BlocklistFile
 from mknock.services.doors import Doors
 from mknock.services.sessions import OwnSession
 from mknock.services.successors import Successors, is_in
@@ -15,13 +16,14 @@ CANNOT_ENCRYPT = "the room is encrypted, and Knock cannot encrypt: pip install '
 
 @dataclass(frozen=True, slots=True)
 class Shortcomings:
-    """Looks for them: in the session, and in each door's room."""
+    """Looks for them: in the session, in each door's room, and in the block-list's file."""
 
     homeserver: Homeserver
     doors: Doors
     session: OwnSession
     successors: Successors
     encryption: Encryption | None = None
+    file: BlocklistFile | None = None
 
     async def of(self, account: str) -> dict[str, str]:
         """By its name, a sentence for the owner on each thing that does not work.
@@ -37,6 +39,7 @@ class Shortcomings:
                 continue
             found["invites"].append(await self._cannot_invite(door, account))
             found["welcome"].append(await self._cannot_welcome(door))
+        found["blocklist"] = [self.file.shortcoming if self.file else ""]
         return {name: "; ".join(filter(None, each)) for name, each in found.items() if any(each)}
 
     async def _cannot_invite(self, door: Door, account: str) -> str:

@@ -224,7 +224,7 @@ class Settings(BaseModel):
     )
     secret_key: SecretStr | None = Field(None, description="Encrypts tokens at rest; 32 characters or more.")
     blocklist_file: Path = Field(
-        Path("blocked_users.txt"), description="Block-list of the first Knock, read on first start."
+        Path("blocked_users.txt"), description="Block-list in a file, followed while Knock runs; off: none."
     )
     tokens_file: Path = Field(
         Path("tokens.json"), description="Tokens of the first Knock, read on first start."
@@ -268,6 +268,17 @@ class Settings(BaseModel):
         """The address of the store's PostgreSQL; None if the store is a file."""
         address = self.store_url.get_secret_value() if self.store_url else ""
         return address if address.startswith(POSTGRES) else None
+
+    @property
+    def followed_blocklist(self) -> Path | None:
+        """The file of the block-list; None if none is followed.
+
+        With a store on the network only one that is named: a default name would be another file on each machine.
+        """
+        is_named = "blocklist_file" in self.model_fields_set
+        if str(self.blocklist_file).lower() == "off" or (self.postgres_url and not is_named):
+            return None
+        return self.blocklist_file
 
     @property
     def limit_per_homeserver(self) -> int:
