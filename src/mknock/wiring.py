@@ -68,6 +68,7 @@ from mknock.services.readiness import Readiness
 from mknock.services.retry import Retry
 from mknock.services.room_findings import RoomFindings
 from mknock.services.rule_book import RuleBook
+from mknock.services.rule_making import RuleMaker
 from mknock.services.sessions import OwnSession
 from mknock.services.shortcomings import Shortcomings
 from mknock.services.successors import Successors
@@ -464,6 +465,10 @@ def moderation_of(parts: Parts, *, wake: Callable[[], None] = lambda: None) -> M
     return Moderation(parts.store, parts.homeserver, parts.doors, parts.book, parts.clock, wake=wake)
 
 
+def rule_maker_of(parts: Parts) -> RuleMaker:
+    return RuleMaker(parts.store, parts.homeserver, parts.doors, parts.book, parts.clock)
+
+
 def doctor_of(parts: Parts) -> Doctor:
     settings = parts.settings
     return Doctor(
@@ -686,7 +691,8 @@ class Installation:
             visitors=Visitors(settings.trusted_proxies),
             outcomes=self.outcomes,
         )
-        admin = Admin(parts.store, parts.homeserver, parts.doors, moderation, self.admin_key)
+        rules = rule_maker_of(parts)
+        admin = Admin(parts.store, parts.homeserver, parts.doors, moderation, self.admin_key, rules)
         self.api = build(webhooks, admin, Ready(self.readiness), version=__version__)
         return FormsFirst(self.api, webhooks)
 

@@ -15,6 +15,7 @@ from mknock.api.common import error_response
 from mknock.api.health import Ready, running
 from mknock.api.reference import Described
 from mknock.api.reference_page import ReferencePage
+from mknock.api.rules import rules_router
 from mknock.api.v0 import Admin, admin_router
 from mknock.api.webhooks import Webhooks, wrong_method
 from mknock.domain.errors import KnockError
@@ -77,6 +78,7 @@ def build(
     app.add_route("/readyz", ready.__call__, methods=["GET", "HEAD"])
     app.add_route("/docs", ReferencePage(app.openapi).__call__, methods=["GET", "HEAD"])
     app.include_router(admin_router(admin))
+    app.include_router(rules_router(admin.rules, admin.key))
     app.add_exception_handler(KnockError, error_response)
     app.add_exception_handler(RequestValidationError, _explain_shape)
     app.add_exception_handler(HTTPException, _explain_status)

@@ -19,8 +19,8 @@ Json = dict[str, Any]
 
 MEANINGS: Mapping[int, str] = {
     401: "The key or the form's secret is missing or wrong.",
-    403: "Knock refuses to act on its own account, or on somebody with as much power in the room.",
-    404: "There is no such person or knock on record.",
+    403: "Knock refuses to act on its own account, on somebody with as much power in the room, or on too many.",
+    404: "There is no such person, knock or rule on record.",
     409: "The knock is not held (any more).",
     413: "The body is larger than 256 KiB.",
     422: "The body has the wrong shape, or names nobody.",

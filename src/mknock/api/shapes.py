@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
-from mknock.domain.knocks import Knock, KnockState
+from mknock.domain.knocks import Knock, KnockState, Reason
 from mknock.domain.rules import Rule
 from mknock.services.moderation import Removal
+from mknock.services.rule_book import steps_in
 
-_Reason = Annotated[
+ReasonText = Annotated[
     StrictStr,
     Field(
         max_length=1000,
@@ -30,7 +31,7 @@ _KnockID = Annotated[
     Field(max_length=64, description="The knock's id, as listed.", examples=["01JZX4T8M2V7Q9R3C5B6N8KDWE"]),
 ]
 ActedStatus = Literal["blocked", "already_blocked", "unblocked", "rescinded", "rescinding"]
-_Count = Annotated[int, Field(description="How many there are.")]
+Count = Annotated[int, Field(description="How many there are.")]
 
 
 class Person(BaseModel):
@@ -39,7 +40,7 @@ class Person(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     user_id: _UserID
-    reason: _Reason | None = None
+    reason: ReasonText | None = None
 
 
 class HeldChoice(BaseModel):
@@ -49,7 +50,21 @@ class HeldChoice(BaseModel):
 
     knock_id: _KnockID | None = None
     user_id: _UserID | None = None
-    reason: _Reason | None = None
+    reason: ReasonText | None = None
+
+
+class Approval(HeldChoice):
+    """Which held knock to admit."""
+
+    allow: StrictBool = Field(
+        False, description="Let the person in from now on, whatever the block-list says."
+    )
+
+
+class Refusal(HeldChoice):
+    """Which held knock to refuse."""
+
+    block: StrictBool = Field(False, description="Put the person on the block-list as well.")
 
 
 class Problem(BaseModel):
@@ -118,7 +133,7 @@ class Blocklist(BaseModel):
     """The block-list, oldest rule first."""
 
     blocklist: list[RuleShape]
-    count: _Count
+    count: Count
 
 
 class AnswerShape(BaseModel):
@@ -137,6 +152,10 @@ class KnockShape(BaseModel):
     state: KnockState
     reason: str = Field(description="Why it is in that state, in one word of the glossary.")
     detail: str = Field(description="More about that, in words.")
+    rule: str = Field(description="The block-list's entry that decided, if one did.")
+    steps: list[str] = Field(
+        description="How the name is like that entry, step by step; empty if it is the same."
+    )
     platform: str = Field(description="What delivered the form.")
     answers: list[AnswerShape]
     created_at: float
@@ -153,6 +172,8 @@ class KnockShape(BaseModel):
             state=knock.state,
             reason=knock.reason.value,
             detail=knock.detail,
+            rule=knock.rule,
+            steps=steps_in(knock.detail) if knock.reason is Reason.LOOK_ALIKE else [],
             platform=knock.platform,
             answers=[AnswerShape(label=answer.label, value=answer.value) for answer in knock.answers],
             created_at=knock.created_at,
@@ -166,14 +187,14 @@ class Knocks(BaseModel):
     """Held knocks, oldest first."""
 
     knocks: list[KnockShape]
-    count: _Count
+    count: Count
 
 
 class PendingInvites(BaseModel):
     """Knocks on their way to an invite, and open invites, oldest first."""
 
     pending_invites: list[KnockShape]
-    count: _Count
+    count: Count
 
 
 class MemberShape(BaseModel):
@@ -187,4 +208,4 @@ class Members(BaseModel):
     """Everybody in the room."""
 
     members: list[MemberShape]
-    count: _Count
+    count: Count

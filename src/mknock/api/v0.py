@@ -13,6 +13,7 @@ from mknock.api.reference import problems
 from mknock.api.shapes import (
     Acted,
     ActedStatus,
+    Approval,
     Blocklist,
     HeldChoice,
     Knocks,
@@ -21,6 +22,7 @@ from mknock.api.shapes import (
     MemberShape,
     PendingInvites,
     Person,
+    Refusal,
     RuleShape,
 )
 from mknock.domain.errors import Unreadable
@@ -28,6 +30,7 @@ from mknock.domain.ids import MatrixID, parse_matrix_id
 from mknock.ports import Homeserver, Store
 from mknock.services.doors import Doors
 from mknock.services.moderation import Moderation, Removal
+from mknock.services.rule_making import RuleMaker
 
 ACTOR = "api"
 
@@ -51,6 +54,7 @@ class Admin:
     doors: Doors
     moderation: Moderation
     key: AdminKey
+    rules: RuleMaker
 
 
 def admin_router(admin: Admin) -> APIRouter:
@@ -98,18 +102,24 @@ def _add_held(router: APIRouter, admin: Admin) -> None:
         return Knocks(knocks=knocks, count=len(knocks))
 
     @router.post("/approve", responses=problems(404, 409, 413, 422))
-    async def approve(choice: HeldChoice) -> KnockShape:
+    async def approve(choice: Approval) -> KnockShape:
         """Admit a held knock; the invite goes out next."""
         knock_id = await _chosen(admin, choice)
         return KnockShape.of(
-            await admin.moderation.approve(knock_id, actor=ACTOR, reason=choice.reason or "")
+            await admin.moderation.approve(
+                knock_id, actor=ACTOR, reason=choice.reason or "", allow=choice.allow
+            )
         )
 
-    @router.post("/refuse", responses=problems(404, 409, 413, 422))
-    async def refuse(choice: HeldChoice) -> KnockShape:
+    @router.post("/refuse", responses=problems(403, 404, 409, 413, 422))
+    async def refuse(choice: Refusal) -> KnockShape:
         """Refuse a held knock. The person is told nothing."""
         knock_id = await _chosen(admin, choice)
-        return KnockShape.of(await admin.moderation.refuse(knock_id, actor=ACTOR, reason=choice.reason or ""))
+        return KnockShape.of(
+            await admin.moderation.refuse(
+                knock_id, actor=ACTOR, reason=choice.reason or "", block=choice.block
+            )
+        )
 
 
 def _add_listings(router: APIRouter, admin: Admin) -> None:

@@ -13,11 +13,34 @@ from mknock.cli.doors import doors
 from mknock.cli.explain import explain
 from mknock.cli.forms import forms
 from mknock.cli.held import approve, held, refuse
+from mknock.cli.ledger import ledger
 from mknock.cli.login import login
+from mknock.cli.rule_files import export, import_
+from mknock.cli.rules import allow, block, rules, unallow, unblock
 from mknock.cli.serve import serve
 from mknock.cli.setup import setup
 
-COMMANDS: Final = (setup, serve, doctor, login, api_key, held, approve, refuse, doors, forms, explain)
+COMMANDS: Final = (
+    setup,
+    serve,
+    doctor,
+    login,
+    api_key,
+    held,
+    approve,
+    refuse,
+    block,
+    unblock,
+    allow,
+    unallow,
+    rules,
+    explain,
+    import_,
+    export,
+    ledger,
+    doors,
+    forms,
+)
 
 
 class InOrder(click.Group):

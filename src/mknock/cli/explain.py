@@ -10,10 +10,12 @@ from typing import Any, Final
 
 import click
 
+from mknock.cli.running import with_parts
 from mknock.cli.terminal import MARGIN, complain, plain, say
 from mknock.domain.errors import InvalidMatrixID
 from mknock.domain.ids import MatrixID
 from mknock.matching import Engine, Finding, Match, Verdict, read_rules
+from mknock.wiring import Parts, rule_maker_of
 
 UNREADABLE: Final = "unreadable"
 """The kind that stands with an ID that is none: whoever it is, nobody can invite them."""
@@ -32,21 +34,24 @@ NOW: Final = 0.0
 @click.option(
     "--rules",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A block-list, one rule a line, as in BLOCKLIST_FILE.",
+    help="A block-list, one rule a line, as in BLOCKLIST_FILE (default: the rules in force).",
 )
 @click.option("--batch", is_flag=True, help="Read IDs from standard input, print a JSON line for each.")
 def explain(user_id: str | None, name: str, rules: Path | None, batch: bool) -> None:
-    """Say what a block-list does about somebody, and why.
+    """Say what the block-list does about somebody, and why.
 
-    USER_ID is a whole Matrix ID. Nothing is looked up and nobody is asked:
-    neither settings, nor the store, nor a homeserver.
+    USER_ID is a whole Matrix ID. With --rules nothing else is looked up and
+    nobody is asked: neither settings, nor the store, nor a homeserver.
     """
-    if rules is None:
-        raise click.UsageError("Give the block-list to look into: --rules FILE.")
+    if rules is None and (batch or not user_id):
+        raise click.UsageError("Give one USER_ID, or the block-list to look into: --rules FILE.")
     if batch == bool(user_id):
         raise click.UsageError("Give either one USER_ID or --batch.")
     if batch and name:
         raise click.UsageError("--name goes with one USER_ID, not with --batch.")
+    if rules is None:
+        _say_finding(user_id or "", explain_person(user_id or "", name))
+        return
     engine = _engine(rules)
     if batch:
         for line in sys.stdin.buffer:
@@ -62,6 +67,15 @@ def _engine(path: Path) -> Engine:
     engine = Engine(rules)
     engine.settle()
     return engine
+
+
+def explain_person(user_id: str, name: str) -> Finding:
+    """What the rules in the store say of somebody at the first door."""
+
+    async def work(parts: Parts) -> Finding:
+        return await rule_maker_of(parts).explain(user_id, name)
+
+    return with_parts(work)
 
 
 def _explain_line(engine: Engine, line: bytes) -> None:
@@ -87,9 +101,12 @@ def _as_json(user_id: str, finding: Finding, problem: str) -> dict[str, Any]:
 
 
 def _explain_one(engine: Engine, user_id: str, name: str) -> None:
+    _say_finding(user_id, engine.look(user_id, name, now=NOW, thorough=True))
+
+
+def _say_finding(user_id: str, finding: Finding) -> None:
     if problem := _problem(user_id):
         complain(problem)
-    finding = engine.look(user_id, name, now=NOW, thorough=True)
     say(f"{plain(user_id)} {WORDS[finding.verdict]}.")
     for match in finding.matches:
         for line in _told(match):

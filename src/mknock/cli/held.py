@@ -14,8 +14,9 @@ from mknock.cli.running import with_parts
 from mknock.cli.terminal import MARGIN, indented, moment, plain, say, say_json
 from mknock.domain.errors import HomeserverError, NotFound
 from mknock.domain.ids import MatrixID, parse_matrix_id
-from mknock.domain.knocks import Knock, KnockState
+from mknock.domain.knocks import Knock, KnockState, Reason
 from mknock.services.moderation import Moderation
+from mknock.services.rule_book import steps_in
 from mknock.wiring import Parts, moderation_of
 
 ACTOR: Final = "cli"
@@ -44,14 +45,16 @@ def held(as_json: bool) -> None:
 @click.command()
 @click.argument("who")
 @click.option("--reason", default="", help="Why, for the ledger.")
-def approve(who: str, reason: str) -> None:
+@click.option("--allow", is_flag=True, help="Let the person in from now on, whatever the block-list says.")
+def approve(who: str, reason: str, allow: bool) -> None:
     """Admit a held knock; the invitation goes out next.
 
     WHO is the knock's id or the person's Matrix ID, as "mknock held" shows
     them.
     """
     knock = _decided(
-        who, lambda moderation, knock_id: moderation.approve(knock_id, actor=ACTOR, reason=reason)
+        who,
+        lambda moderation, knock_id: moderation.approve(knock_id, actor=ACTOR, reason=reason, allow=allow),
     )
     say(f"{plain(knock.user_id)} is admitted and will be invited.")
 
@@ -59,14 +62,15 @@ def approve(who: str, reason: str) -> None:
 @click.command()
 @click.argument("who")
 @click.option("--reason", default="", help="Why, for the ledger; the person is told nothing.")
-def refuse(who: str, reason: str) -> None:
+@click.option("--block", is_flag=True, help="Put the person on the block-list as well.")
+def refuse(who: str, reason: str, block: bool) -> None:
     """Refuse a held knock. The person is told nothing.
 
     WHO is the knock's id or the person's Matrix ID, as "mknock held" shows
     them.
     """
     knock = _decided(
-        who, lambda moderation, knock_id: moderation.refuse(knock_id, actor=ACTOR, reason=reason)
+        who, lambda moderation, knock_id: moderation.refuse(knock_id, actor=ACTOR, reason=reason, block=block)
     )
     say(f"{plain(knock.user_id)} is refused.")
 
@@ -110,11 +114,18 @@ async def _person(parts: Parts, who: str) -> MatrixID:
 
 
 def _shown(knock: Knock) -> str:
-    why = f"{knock.reason.value} ({plain(knock.detail)})" if knock.detail else knock.reason.value
     lines = [
         f"{knock.id}  {plain(knock.user_id)}",
-        f"{MARGIN}held since {moment(knock.updated_at)}: {why}",
+        f"{MARGIN}held since {moment(knock.updated_at)}: {_why(knock)}",
     ]
+    if knock.reason is Reason.LOOK_ALIKE:
+        lines += [indented(step, 2) for step in steps_in(knock.detail)]
     for answer in knock.answers:
         lines += [indented(answer.label), indented(answer.value, 2)]
     return "\n".join(lines)
+
+
+def _why(knock: Knock) -> str:
+    if knock.reason is Reason.LOOK_ALIKE:
+        return f"resembles {plain(knock.rule)}"
+    return f"{knock.reason.value} ({plain(knock.detail)})" if knock.detail else knock.reason.value

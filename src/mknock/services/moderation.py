@@ -163,8 +163,10 @@ class Moderation:
                 page = await self._store.knocks_in(frozenset({state}), after=page[-1].id)
         return sorted(knocks, key=lambda knock: knock.id)
 
-    async def approve(self, knock_id: str, *, actor: str, reason: str = "") -> Knock:
+    async def approve(self, knock_id: str, *, actor: str, reason: str = "", allow: bool = False) -> Knock:
         """Admit a held knock: it is invited next, unless the block-list has the person by then.
+
+        With ``allow`` a rule is made as well that lets the person in from now on.
 
         Raises:
             NotFound: there is no such knock.
@@ -179,12 +181,19 @@ class Moderation:
                 S.ADMITTED, at=now, reason=Reason.MODERATOR, due_at=now, expires_at=now + lifetime
             )
 
-        knock = await self._store.change(knock_id, admitted, entry)
+        rule = await self._rule_about(knock_id, entry, allow=True) if allow else None
+        knock = await self._store.change(knock_id, admitted, entry, rule=rule)
+        if rule is not None:
+            await self._book.refresh()
         self._wake()
         return knock
 
-    async def refuse(self, knock_id: str, *, actor: str, reason: str = "") -> Knock:
-        """Refuse a held knock. Raises as ``approve``."""
+    async def refuse(self, knock_id: str, *, actor: str, reason: str = "", block: bool = False) -> Knock:
+        """Refuse a held knock; with ``block`` the person is put on the block-list as well.
+
+        Raises as ``approve``, and:
+            NotAllowed: somebody is to be blocked whom Knock does not act against.
+        """
         now = self._clock()
         entry = Entry(at=now, actor=actor, action="refuse", detail=reason, reason=Reason.MODERATOR.value)
 
@@ -193,7 +202,21 @@ class Moderation:
                 S.REFUSED, at=now, reason=Reason.MODERATOR, detail=reason, due_at=None
             )
 
-        return await self._store.change(knock_id, refused, entry)
+        rule = await self._rule_about(knock_id, entry, allow=False) if block else None
+        if rule is not None:
+            await self._spare_equals(MatrixID.of(rule.entity))
+        knock = await self._store.change(knock_id, refused, entry, rule=rule)
+        if rule is not None:
+            await self._enforcement.enforce([rule], entry)
+        return knock
+
+    async def _rule_about(self, knock_id: str, entry: Entry, *, allow: bool) -> Rule | None:
+        """A rule about the person who knocks; None if there is no such knock."""
+        knock = await self._store.knock(knock_id)
+        if knock is None:
+            return None
+        made = _user_rule(MatrixID.of(knock.user_id), entry.detail, entry.actor, entry.at)
+        return replace(made, allow=allow)
 
     async def held_of(self, user: MatrixID) -> Knock:
         """The held knock of somebody.

@@ -198,6 +198,14 @@ def told(match: Match) -> str:
     return f"{how}{': ' if steps else ''}{steps}{why}"
 
 
+def steps_in(detail: str) -> list[str]:
+    """The steps in what ``told`` has said of a resemblance, the kind of likeness first."""
+    how, _, steps = detail.partition(": ")
+    steps, _, why = steps.partition(" (blocked for: ")
+    told_why = [f"blocked for: {why.removesuffix(')')}"] if why else []
+    return [how, *filter(None, steps.split("; ")), *told_why]
+
+
 STRICT = Stance()
 """How a door is that says nothing about it."""
 

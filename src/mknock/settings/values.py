@@ -34,7 +34,7 @@ def whole(low: int, high: int) -> BeforeValidator:
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
-def _duration(value: object) -> float:
+def duration(value: object) -> float:
     """Seconds of a time such as 90, 1.5h or 7d; -1 if it is none."""
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+) *([smhdw]?)", str(value))
     return float(match[1]) * UNITS[match[2]] if match else -1.0
@@ -42,7 +42,7 @@ def _duration(value: object) -> float:
 
 def seconds(low: float, high: float) -> BeforeValidator:
     def read(value: object) -> float:
-        seconds = _duration(value)
+        seconds = duration(value)
         if not low <= seconds <= high:
             limits = f"from {low:g} to {high:g}"
             raise ValueError(f"must be seconds {limits}, or a time such as 12h or 7d, but is {shown(value)}.")
@@ -226,7 +226,7 @@ def _reminders(value: object) -> tuple[float, ...]:
     if not isinstance(value, str):
         return tuple(value) if isinstance(value, Iterable) else ()
     words = [] if value.lower() == "off" else re.split(r"[,\s]+", value)
-    times = tuple(_duration(word) for word in words if word)
+    times = tuple(duration(word) for word in words if word)
     if not all(60 <= time <= YEAR for time in times) or list(times) != sorted(set(times)):
         raise ValueError(
             "must list times after the invite in their order, each from 60 s to a year, such as 1d, 3d, or be off,"
