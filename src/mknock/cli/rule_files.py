@@ -49,7 +49,7 @@ def import_(file: BinaryIO, form: str | None, dry_run: bool, force: bool) -> Non
 
     brought = with_parts(work)
     if brought is not None:
-        say(f"{brought.new} rules are new; {brought.known} were there already.")
+        say(f"New rules: {brought.new}. There already: {brought.known}.")
 
 
 def _complain_of(found: Found) -> None:
@@ -63,7 +63,7 @@ async def _preview(parts: Parts, found: Found) -> None:
     for rule in found.rules[:MOST_SHOWN]:
         reason = f": {plain(rule.reason)}" if rule.reason else ""
         say(f"{'allow' if rule.allow else 'block'} {plain(rule.entity)}{reason}")
-    say(f"{len(found.rules)} rules; nothing was changed.")
+    say(f"Rules: {len(found.rules)}. Nothing was changed.")
     try:
         _say_reach(await rule_maker_of(parts).preview([rule for rule in found.rules if not rule.allow]))
     except HomeserverError as error:
