@@ -431,6 +431,11 @@ async def prepare(parts: Parts, file: BlocklistFile | None = None) -> None:
     file = file or blocklist_file_of(parts)
     if file is not None:
         await file.read_in()
+    elif parts.settings.postgres_url and await asyncio.to_thread(parts.settings.blocklist_file.is_file):
+        log.warning(
+            f"{parts.settings.blocklist_file.name} is there but not followed, since the store is on the network:"
+            " set BLOCKLIST_FILE, or bring it in once by: mknock import"
+        )
     await first_mknock_of(parts).take_over()
     await parts.book.refresh()
     if not parts.settings.sign_in_ways and await kept_session(parts.store) is None:

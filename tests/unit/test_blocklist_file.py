@@ -24,6 +24,7 @@ from mknock.services.blocklist_lines import HEADING
 from mknock.services.enforcement import Enforcement
 from mknock.services.findings import Verdict
 from mknock.services.rule_book import RuleBook
+from mknock.services.rule_making import RuleMaker
 from mknock.storage.sqlite import SqliteStore
 from mknock.telemetry import configure_logging
 
@@ -186,7 +187,32 @@ async def test_a_broken_line_is_told_by_its_number_and_the_rest_counts(
 ) -> None:
     await following.write(f"{EVE}\nnonsense and more\n@bad\n{MALLORY}\n")
     assert set(await following.rules()) == {EVE, MALLORY}
-    assert len([line for line in said() if "2 broken lines (2, 3)" in line]) == 1
+    assert len([line for line in said() if "lines that do not count (2, 3)" in line]) == 1
+
+
+@pytest.mark.parametrize("line", ["*", "*:*", "@*:matrix.org", "*.org"])
+async def test_a_slip_of_the_pen_does_not_lock_out_the_world(
+    following: Following, said: Said, line: str
+) -> None:
+    await following.write(f"{EVE}\n{line}\n")
+    assert set(await following.rules()) == {EVE}
+    assert len([one for one in said() if "(2)" in one and "--force" in one]) == 1
+
+
+async def test_what_was_forced_elsewhere_stays_and_is_written(following: Following, said: Said) -> None:
+    await following.write(f"{EVE}\n")
+    maker = RuleMaker(
+        following.shop.store,
+        following.shop.homeserver,
+        following.shop.doors,
+        following.shop.book,
+        following.shop.clock,
+    )
+    await maker.make("*:matrix.org", actor="cli", force=True)
+    await following.look()
+    await following.look(following.anew())
+    assert (following.lines(), set(await following.rules())) == ([EVE, "matrix.org"], {EVE, "*:matrix.org"})
+    assert not [line for line in said() if "do not count" in line]
 
 
 @pytest.mark.parametrize("trick", ["\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"])

@@ -116,7 +116,9 @@ class Acted(BaseModel):
 class RuleShape(BaseModel):
     """A rule of the block-list."""
 
-    user_id: str = Field(description="The Matrix ID as it was written; case does not count.")
+    user_id: str = Field(
+        description="The Matrix ID, pattern or server as it was written; case does not count."
+    )
     reason: str = Field(description="Why, for moderators.")
     source: str = Field(description="Where the rule came from: api, cli, file or import.")
     author: str = Field(description="Who made it.")

@@ -125,8 +125,8 @@ def _add_held(router: APIRouter, admin: Admin) -> None:
 def _add_listings(router: APIRouter, admin: Admin) -> None:
     @router.get("/blocklist")
     async def blocklist() -> Blocklist:
-        """The block-list, oldest rule first."""
-        rules = [RuleShape.of(rule) for rule in await admin.store.rules()]
+        """Who is blocked, oldest rule first; GET /rules tells more."""
+        rules = [RuleShape.of(rule) for rule in await admin.rules.rules() if not rule.allow]
         return Blocklist(blocklist=rules, count=len(rules))
 
     @router.get("/pending_invites")

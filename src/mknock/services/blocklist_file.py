@@ -28,12 +28,15 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from mknock.domain.rules import Rule
+from mknock.matching.extent import extent
+from mknock.matching.rule_lines import Problem
 from mknock.ports import Clock, Entry, OwnRule, Store
 from mknock.services import blocklist_disk as disk
 from mknock.services.blocklist_lines import SOURCE, Listing, NoText, line_of, one_line, read_listing
 from mknock.services.enforcement import Enforcement
 from mknock.services.findings import Finding, good, odd
 from mknock.services.rule_book import RuleBook
+from mknock.services.rule_making import MOST_HIT, WIDE
 from mknock.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -71,6 +74,8 @@ class Plan:
     """Lines to add, by the ids of their rules."""
     unwanted: frozenset[str] = frozenset()
     """Ids of rules whose lines are to be deleted."""
+    too_wide: tuple[Problem, ...] = ()
+    """New lines that would keep out everybody, or a large server: a slip of the pen that nobody has forced."""
 
     @property
     def edits(self) -> bool:
@@ -111,7 +116,7 @@ class BlocklistFile:
         self._fresh: tuple[disk.Mark | None, float] = (UNSEEN, 0.0)
         self._done: State | None = None
         self._again_at = 0.0
-        self._broken: tuple[int, ...] = ()
+        self._left_out: tuple[int, ...] = ()
 
     @property
     def shortcoming(self) -> str:
@@ -128,8 +133,8 @@ class BlocklistFile:
         """
         own = await self._store.own_rules()
         listing, problem = await self._read(own)
-        self._say(problem, listing)
         plan = await asyncio.to_thread(plan_of, own, listing) if listing else Plan()
+        self._say(problem, _left_out(listing, plan))
         entry = self._entry()
         for batch in _batches(plan.new):
             await self._store.change_rules(batch, (), entry, in_file=True)
@@ -175,7 +180,7 @@ class BlocklistFile:
             problem = await self._write_out(plan, listing)
         if listing is not None and problem:
             self._done, self._again_at = state, self._clock() + AGAIN
-        self._say(problem, listing)
+        self._say(problem, _left_out(listing, plan))
         return changed
 
     # --- reading
@@ -191,9 +196,9 @@ class BlocklistFile:
         problem = _what_is_odd(data, listing) if marked else ""
         return (None if problem else listing), problem
 
-    def _say(self, problem: str, listing: Listing | None = None) -> None:
+    def _say(self, problem: str, left_out: Sequence[Problem] = ()) -> None:
         """Log what is wrong once a change, and tell whoever shows it."""
-        self._say_broken(listing)
+        self._say_left_out(left_out)
         if problem == self.problem:
             return
         self.problem = problem
@@ -203,11 +208,11 @@ class BlocklistFile:
             log.info(f"{self.path.name} is followed again")
         self.on_trouble()
 
-    def _say_broken(self, listing: Listing | None) -> None:
-        broken = tuple(problem.line for problem in listing.problems) if listing else ()
-        if listing and broken and broken != self._broken:
-            log.warning(f"{self.path.name} holds {_told(listing)}; the rest counts")
-        self._broken = broken
+    def _say_left_out(self, problems: Sequence[Problem]) -> None:
+        lines = tuple(problem.line for problem in problems)
+        if lines and lines != self._left_out:
+            log.warning(f"{self.path.name} holds {_told(problems)}; the rest counts")
+        self._left_out = lines
 
     # --- what came from the file
 
@@ -265,13 +270,15 @@ class BlocklistFile:
 
     async def examine(self) -> Finding:
         """Look at the file without changing anything."""
-        listing, problem = await self._read(await self._store.own_rules())
+        own = await self._store.own_rules()
+        listing, problem = await self._read(own)
         if problem or listing is None:
             return odd(WHAT, f"{self.path} {problem}; {ADVICE}")
         if not await asyncio.to_thread(disk.may_write, self.path):
             return odd(WHAT, f"{self.path} is read, but Knock may not write to it and its folder: let it")
-        if listing.problems:
-            return odd(WHAT, f"{self.path} holds {_told(listing)}; the rest counts")
+        left_out = _left_out(listing, await asyncio.to_thread(plan_of, own, listing))
+        if left_out:
+            return odd(WHAT, f"{self.path} holds {_told(left_out)}; the rest counts")
         if not listing.data:
             return good(WHAT, f"{self.path} has nothing in it yet; it is written with the first rule")
         return good(WHAT, f"{self.path} is followed; rules in it: {len(listing.rules)}")
@@ -289,8 +296,10 @@ def plan_of(own: Sequence[OwnRule], listing: Listing) -> Plan:
         if rule_id in alive and _says_otherwise(line, alive[rule_id].rule)
     )
     others = {rule.id for rule in changed}
+    unknown = [rule for rule_id, rule in in_file.items() if rule_id not in there]
+    wide = {rule.id: problem for rule in unknown if (problem := _too_wide(rule))}
     return Plan(
-        new=tuple(rule for rule_id, rule in in_file.items() if rule_id not in there),
+        new=tuple(rule for rule in unknown if rule.id not in wide),
         changed=changed,
         gone=tuple(rule_id for rule_id, one in alive.items() if one.in_file and rule_id not in in_file),
         written=tuple(
@@ -301,7 +310,18 @@ def plan_of(own: Sequence[OwnRule], listing: Listing) -> Plan:
         erased=tuple(removed),
         missing=dict(_missing(alive, in_file)),
         unwanted=removed & in_file.keys(),
+        too_wide=tuple(
+            Problem(number, wide[rule_id]) for number, rule_id in listing.ids.items() if rule_id in wide
+        ),
     )
+
+
+def _too_wide(rule: Rule) -> str:
+    """What is wrong with a rule that would keep out everybody on a large server, or anywhere; "" if it would not."""
+    if rule.allow or rule.kind not in WIDE:
+        return ""
+    problems = extent(rule, (), (), most=MOST_HIT, now=rule.at).problems
+    return f"{' '.join(problems)} If it is meant: mknock block {rule.entity} --force" if problems else ""
 
 
 def _says_otherwise(line: Rule, rule: Rule) -> bool:
@@ -327,11 +347,17 @@ def _what_is_odd(data: bytes | None, listing: Listing) -> str:
     return ""
 
 
-def _told(listing: Listing) -> str:
-    """Which lines say nothing, and what is wrong with the first."""
-    numbers = [problem.line for problem in listing.problems]
+def _left_out(listing: Listing | None, plan: Plan) -> list[Problem]:
+    """The lines that do not count, in their order."""
+    broken = listing.problems if listing else ()
+    return sorted((*broken, *plan.too_wide), key=lambda problem: problem.line)
+
+
+def _told(problems: Sequence[Problem]) -> str:
+    """Which lines do not count, and what is wrong with the first."""
+    numbers = [problem.line for problem in problems]
     shown = ", ".join(map(str, numbers[:MOST_NUMBERS])) + (", …" if len(numbers) > MOST_NUMBERS else "")
-    return f"{len(numbers)} broken lines ({shown}); line {numbers[0]}: {listing.problems[0].sentence}"
+    return f"lines that do not count ({shown}); line {numbers[0]}: {problems[0].sentence}"
 
 
 def _edits(plan: Plan) -> Iterator[tuple[Sequence[Rule], Sequence[str]]]:
