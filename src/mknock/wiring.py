@@ -431,15 +431,21 @@ async def prepare(parts: Parts, file: BlocklistFile | None = None) -> None:
     file = file or blocklist_file_of(parts)
     if file is not None:
         await file.read_in()
-    elif parts.settings.postgres_url and await asyncio.to_thread(parts.settings.blocklist_file.is_file):
-        log.warning(
-            f"{parts.settings.blocklist_file.name} is there but not followed, since the store is on the network:"
-            " set BLOCKLIST_FILE, or bring it in once by: mknock import"
-        )
+    else:
+        await asyncio.to_thread(_say_what_is_not_followed, parts.settings)
     await first_mknock_of(parts).take_over()
     await parts.book.refresh()
     if not parts.settings.sign_in_ways and await kept_session(parts.store) is None:
         raise SettingsError([NO_SIGN_IN])
+
+
+def _say_what_is_not_followed(settings: Settings) -> None:
+    """A block-list under the default name that does not count should be no surprise."""
+    if settings.postgres_url is not None and settings.blocklist_file.is_file():
+        log.warning(
+            f"{settings.blocklist_file.name} is there but not followed, since the store is on the network:"
+            " set BLOCKLIST_FILE, or bring it in once by: mknock import"
+        )
 
 
 async def can_start(settings: Settings) -> None:

@@ -14,6 +14,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -193,12 +194,20 @@ def curl(method: str, path: str, operation: Json, shapes: Json) -> str:
     words = ["curl"]
     if {"api_key": []} in operation.get("security", ()) and {} not in operation["security"]:
         words.append('-H "Authorization: Bearer $API_KEY"')
-    if body := operation.get("requestBody"):
+    body = operation.get("requestBody")
+    if body:
         example = json.dumps(_example(body, shapes), ensure_ascii=False)
         words.append(f"-H 'Content-Type: application/json' -d {shlex.quote(example)}")
-    elif method != "GET":
+    if method != ("POST" if body else "GET"):
         words.append(f"-X {method}")
-    return " ".join([*words, f'"$KNOCK{path}"'])
+    return " ".join([*words, f'"$KNOCK{path}{_query(operation)}"'])
+
+
+def _query(operation: Json) -> str:
+    """The parameters that the address cannot do without, with their examples."""
+    needed = [one for one in operation.get("parameters", ()) if one["in"] == "query" and one.get("required")]
+    given = {one["name"]: _example_of(one["schema"]) for one in needed}
+    return f"?{urlencode(given, safe='@:')}" if given else ""
 
 
 def _example(body: Json, shapes: Json) -> Json:

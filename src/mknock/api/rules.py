@@ -158,7 +158,12 @@ def rules_router(maker: RuleMaker, key: AdminKey) -> APIRouter:
 
     @router.get("/explain", responses=problems(422))
     async def explain(
-        user_id: Annotated[str, Query(max_length=2000, description="The Matrix ID to ask about.")],
+        user_id: Annotated[
+            str,
+            Query(
+                max_length=2000, description="The Matrix ID to ask about.", examples=["@mallory:evil.example"]
+            ),
+        ],
         name: Annotated[str, Query(max_length=2000, description="The display name, if any.")] = "",
     ) -> Explanation:
         """What the block-list says of somebody: which rules, how, by which steps, and what would happen."""
