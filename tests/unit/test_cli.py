@@ -123,6 +123,29 @@ def test_the_detail_of_a_reason_is_shown(run: Run, knocks: Knocks) -> None:
     assert ": wave (61 knocks in 60 s)\n" in run("held").output
 
 
+def test_a_look_alike_is_shown_step_by_step(run: Run, knocks: Knocks) -> None:
+    detail = "skeleton common: 1 read as l; 0 read as o (blocked for: spam)"
+    decision = Decision(Outcome.HOLD, Reason.LOOK_ALIKE, detail, rule="@lola:knock.test")
+    knocks("@l01a:knock.test", decision=decision)
+
+    assert run("held").output.splitlines()[1:] == [
+        "    held since 2026-09-21 14:13 UTC: resembles @lola:knock.test",
+        "        skeleton common",
+        "        1 read as l",
+        "        0 read as o",
+        "        blocked for: spam",
+    ]
+
+
+def test_a_likeness_without_steps_is_shown_too(run: Run, knocks: Knocks) -> None:
+    decision = Decision(
+        Outcome.HOLD, Reason.LOOK_ALIKE, "other server (blocked for: a: b)", rule="@x:y.example"
+    )
+    knocks("@x:knock.test", decision=decision)
+
+    assert run("held").output.splitlines()[2:] == ["        other server", "        blocked for: a: b"]
+
+
 def test_the_oldest_stands_first(run: Run, knocks: Knocks) -> None:
     first, second = knocks("@zoe:knock.test"), knocks("@alice:knock.test")
 

@@ -43,10 +43,26 @@ def test_sheets_of_many_programs_are_read(text: str) -> None:
         f'[{{"entity": "{EVE}", "reason": "spam"}}]',
         f'{{"rules": [{{"entity": "{EVE}", "reason": "spam", "extra": 1}}], "count": 1}}',
         f"{EVE} Reason: spam\n# nobody\n",
+        f"# ours, and yours\n{EVE} Reason: spam\n",
+        f"entity\treason\n{EVE}\tspam\n",
+        f"reason,entity\nspam,{EVE}\n",
     ],
 )
 def test_the_format_is_guessed(text: str) -> None:
     assert said(text) == [(EVE, "spam", False)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"{EVE} Reason: a, b; c\n", (EVE, "a, b; c", False)),
+        (f"allow {EVE} # a, b\n", (EVE, "a, b", True)),
+        ("*spam*:*,many of them\n", ("*spam*:*", "many of them", False)),
+        (f"entity\n{EVE}\n", (EVE, "", False)),
+    ],
+)
+def test_commas_mislead_nobody(text: str, expected: tuple[str, str, bool]) -> None:
+    assert said(text) == [expected]
 
 
 def test_a_list_of_bare_ids_is_enough() -> None:

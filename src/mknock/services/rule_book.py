@@ -200,8 +200,8 @@ def told(match: Match) -> str:
 
 def steps_in(detail: str) -> list[str]:
     """The steps in what ``told`` has said of a resemblance, the kind of likeness first."""
-    how, _, steps = detail.partition(": ")
-    steps, _, why = steps.partition(" (blocked for: ")
+    likeness, _, why = detail.partition(" (blocked for: ")
+    how, _, steps = likeness.partition(": ")
     told_why = [f"blocked for: {why.removesuffix(')')}"] if why else []
     return [how, *filter(None, steps.split("; ")), *told_why]
 

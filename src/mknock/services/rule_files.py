@@ -90,8 +90,19 @@ def _guessed(text: str) -> Format:
     start = text.lstrip()[:1]
     if start in ("[", "{"):
         return Format.JSON
-    first = next((line for line in text.splitlines() if line.strip()), "").lower()
-    return Format.CSV if any(mark in first for mark in ",;\t") else Format.TXT
+    return Format.TXT if _is_lines(text) else Format.CSV
+
+
+def _is_lines(text: str) -> bool:
+    """Whether it begins as BLOCKLIST_FILE does: with a comment, or a rule that is no cell of a sheet."""
+    first = next((line.strip() for line in text.split("\n") if line.strip()), "#")
+    if first.startswith("#") or first.lower() in ALIASES:
+        return first.startswith("#")
+    try:
+        rule_of(first, source=SOURCE, author=SOURCE, at=0.0)
+    except (BadRuleLine, BadGlob):
+        return False
+    return not {",", ";"} & set(first.removeprefix("allow").split()[0])
 
 
 def _each(entries: Iterable[tuple[int, Fields]], author: str, at: float) -> Found:
