@@ -22,7 +22,7 @@ One process of all does it. A file that is missing, unreadable or suddenly empty
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TypeVar
@@ -169,9 +169,8 @@ class BlocklistFile:
         return settled
 
     async def _follow(self, state: State) -> int:
-        own = (
-            await self._store.own_rules()
-        )  # before the file, or a line written in between would seem deleted
+        # The store before the file: a rule that gets its line in between must not seem to have lost it.
+        own = await self._store.own_rules()
         listing, problem = await self._read(own)
         plan = await asyncio.to_thread(plan_of, own, listing) if listing else Plan()
         changed = await self._take_in(plan) if plan.edits else 0
@@ -239,9 +238,9 @@ class BlocklistFile:
         What may not be deleted (that needs the folder) does not keep anything from being added.
         """
         problem = ""
-        for step in (self._delete(plan, listing), self._add(plan)):
+        for step in (self._delete, self._add):
             try:
-                await step
+                await step(plan, listing)
             except disk.ChangedMeanwhile:
                 self._done = None  # start over
             except OSError as error:
@@ -255,7 +254,7 @@ class BlocklistFile:
             await asyncio.to_thread(disk.rewrite, self.path, listing.data, after)
         await self._mark(plan.erased, in_file=False)
 
-    async def _add(self, plan: Plan) -> None:
+    async def _add(self, plan: Plan, _: Listing) -> None:
         """Add the lines of rules that came from elsewhere. Marked after that, or a line not written would be lost."""
         if plan.missing:
             lines = "".join(f"{line}\n" for line in plan.missing.values()).encode()
@@ -286,34 +285,38 @@ class BlocklistFile:
 
 def plan_of(own: Sequence[OwnRule], listing: Listing) -> Plan:
     """Compare what the owner's rules are with what the file says."""
-    there = {one.rule.id: one for one in own}
-    alive = {rule_id: one for rule_id, one in there.items() if not one.removed}
-    removed = frozenset(there.keys() - alive.keys())
+    alive = {one.rule.id: one for one in own if not one.removed}
+    removed = frozenset(one.rule.id for one in own if one.removed)
     in_file = listing.rules
-    changed = tuple(
-        replace(alive[rule_id].rule, reason=line.reason, expires=None)
-        for rule_id, line in in_file.items()
-        if rule_id in alive and _says_otherwise(line, alive[rule_id].rule)
-    )
-    others = {rule.id for rule in changed}
-    unknown = [rule for rule_id, rule in in_file.items() if rule_id not in there]
+    unknown = [rule for rule_id, rule in in_file.items() if rule_id not in alive and rule_id not in removed]
     wide = {rule.id: problem for rule in unknown if (problem := _too_wide(rule))}
+    changed = tuple(_changed(alive, in_file))
     return Plan(
         new=tuple(rule for rule in unknown if rule.id not in wide),
         changed=changed,
         gone=tuple(rule_id for rule_id, one in alive.items() if one.in_file and rule_id not in in_file),
-        written=tuple(
-            rule_id
-            for rule_id, one in alive.items()
-            if not one.in_file and rule_id in in_file and rule_id not in others
-        ),
+        written=tuple(_unmarked(alive, in_file.keys() - {rule.id for rule in changed})),
         erased=tuple(removed),
         missing=dict(_missing(alive, in_file)),
         unwanted=removed & in_file.keys(),
-        too_wide=tuple(
-            Problem(number, wide[rule_id]) for number, rule_id in listing.ids.items() if rule_id in wide
-        ),
+        too_wide=tuple(_problems(listing, wide)),
     )
+
+
+def _changed(alive: Mapping[str, OwnRule], in_file: Mapping[str, Rule]) -> Iterator[Rule]:
+    """Rules of which the file says something else. A line says no end, so the rule has none."""
+    for rule_id, line in in_file.items():
+        rule = alive[rule_id].rule if rule_id in alive else line
+        if line.reason != one_line(rule.reason) or rule.expires is not None:
+            yield replace(rule, reason=line.reason, expires=None)
+
+
+def _unmarked(alive: Mapping[str, OwnRule], in_file: Container[str]) -> Iterator[str]:
+    return (rule_id for rule_id, one in alive.items() if not one.in_file and rule_id in in_file)
+
+
+def _problems(listing: Listing, wide: Mapping[str, str]) -> Iterator[Problem]:
+    return (Problem(number, wide[rule_id]) for number, rule_id in listing.ids.items() if rule_id in wide)
 
 
 def _too_wide(rule: Rule) -> str:
@@ -322,10 +325,6 @@ def _too_wide(rule: Rule) -> str:
         return ""
     problems = extent(rule, (), (), most=MOST_HIT, now=rule.at).problems
     return f"{' '.join(problems)} If it is meant: mknock block {rule.entity} --force" if problems else ""
-
-
-def _says_otherwise(line: Rule, rule: Rule) -> bool:
-    return line.reason != one_line(rule.reason) or rule.expires is not None
 
 
 def _missing(alive: Mapping[str, OwnRule], in_file: Mapping[str, Rule]) -> Iterator[tuple[str, str]]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
 
 from mknock.domain.chance import new_id
 from mknock.domain.doors import Door
 from mknock.domain.knocks import OPEN, Knock, KnockState, Reason, stopped
-from mknock.domain.rules import Rule
+from mknock.domain.rules import Rule, RuleKind
 from mknock.ports import Entry, Store
 from mknock.services.doors import Doors
 from mknock.services.rule_book import RuleBook
 
 S = KnockState
+
+FEW = 20
+"""People who are looked for one by one; for more, everybody's open knocks are looked through."""
 
 
 class Enforcement:
@@ -33,21 +36,27 @@ class Enforcement:
         Returns how many knocks that were.
         """
         await self._book.refresh()
-        new = {rule.id for rule in rules if not rule.allow}
+        new = {rule.id: rule for rule in rules if not rule.allow}
         ended = 0
-        for state in (S.HELD, S.ADMITTED, S.INVITED) if new else ():
-            async for knock in self._in(state):
-                rule = self._book.blocking(knock.user_id)
-                if rule is not None and rule.id in new:
-                    ended += await self._end(knock, rule, entry)
+        async for knock in self._open(list(new.values())):
+            rule = self._book.blocking(knock.user_id)
+            if rule is not None and rule.id in new:
+                ended += await self._end(knock, rule, entry)
         return ended
 
-    async def _in(self, state: KnockState) -> AsyncIterator[Knock]:
-        page = await self._store.knocks_in(frozenset({state}))
-        while page:
-            for knock in page:
-                yield knock
-            page = await self._store.knocks_in(frozenset({state}), after=page[-1].id)
+    async def _open(self, rules: Sequence[Rule]) -> AsyncIterator[Knock]:
+        """The open knocks that rules may be about: of few people theirs, else all."""
+        if len(rules) <= FEW and all(rule.kind is RuleKind.USER for rule in rules):
+            for rule in rules:
+                for knock in await self._store.knocks_of(rule.key, states=OPEN):
+                    yield knock
+            return
+        for state in sorted(OPEN):
+            page = await self._store.knocks_in(frozenset({state}))
+            while page:
+                for knock in page:
+                    yield knock
+                page = await self._store.knocks_in(frozenset({state}), after=page[-1].id)
 
     async def _end(self, knock: Knock, rule: Rule, entry: Entry) -> bool:
         def how(current: Knock) -> Knock:
