@@ -118,3 +118,17 @@ async def test_rules_from_everywhere_at_once_are_all_kept(house: House) -> None:
 
 async def _rules_are(house: House, wanted: set[str]) -> bool:
     return await house.rules() == wanted
+
+
+async def test_a_killed_knock_leaves_file_and_store_saying_the_same(house: House) -> None:
+    wanted = {f"@api{number}:evil.example" for number in range(40)}
+    for entity in sorted(wanted):
+        assert await house.block_through_the_api(entity) == 200
+        await asyncio.sleep(0.1)  # so that some stand in the file when it dies, and some do not yet
+    house.server.kill9()
+
+    with Server.mknock(house.home, house.env, "--workers", "2") as again:
+        await again.wait_ready("/readyz")
+        await wait_until(lambda: house.lines() == wanted, 20)
+        assert house.file.read_text().count("@api") == len(wanted)
+        assert await house.rules() == wanted
