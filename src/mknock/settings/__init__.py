@@ -12,6 +12,7 @@ from mknock.settings.doors_file import PLACEHOLDER, DoorsFile, doors_paths
 from mknock.settings.problems import SettingsError, edits
 from mknock.settings.reading import load_doors, load_settings
 from mknock.settings.table import FILE_NAMES, KNOWN, NAMES, NO_SIGN_IN, Settings, SignIn
+from mknock.settings.values import YEAR, duration
 
 __all__ = [
     "FILE_NAMES",
@@ -19,6 +20,7 @@ __all__ = [
     "NAMES",
     "NO_SIGN_IN",
     "PLACEHOLDER",
+    "YEAR",
     "DoorTable",
     "DoorsFile",
     "LimitsTable",
@@ -26,6 +28,7 @@ __all__ = [
     "SettingsError",
     "SignIn",
     "doors_paths",
+    "duration",
     "edits",
     "load_doors",
     "load_settings",
