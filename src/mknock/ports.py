@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self
 from mknock.domain.doors import Door
 from mknock.domain.ids import MatrixID
 from mknock.domain.knocks import ADMITTED, Decision, Knock, KnockState, Outcome, Reason, Submission
+from mknock.domain.policy_lists import PolicyList
 from mknock.domain.rules import Rule
 
 
@@ -328,6 +329,22 @@ class Store(Protocol):
     async def knocks_by_rule(self, entity: str, *, after: str = "", limit: int = 1000) -> list[Knock]:
         """Knocks that a rule with this entity has decided, oldest first by id, from behind the id ``after``."""
 
+    async def rules_of(self, source: str, after: str = "", *, limit: int = 1000) -> list[Rule]:
+        """The rules of one source by their ids, from behind the id ``after``."""
+
+    # policy lists
+    async def policy_lists(self) -> list[PolicyList]:
+        """The lists that Knock is subscribed to, or was, oldest first."""
+
+    async def add_list(self, policy_list: PolicyList, entry: Entry) -> bool:
+        """Subscribe to a list. False, and nothing is written, if one has its name or its room already.
+
+        One of that name that was removed gives way to it.
+        """
+
+    async def remove_list(self, name: str, entry: Entry) -> PolicyList | None:
+        """Note that a list is no longer wanted; None if there is none of that name. Its rules are still there."""
+
     async def add(self, knock: Knock, entry: Entry) -> None:
         """Put a knock on record that nobody has judged: somebody who joined by themselves."""
 
@@ -418,6 +435,7 @@ class PowerLevels:
     events: Mapping[str, int] = field(default_factory=dict)
     """What sending an event of a type needs, where that is not ``events_default``."""
     events_default: int = 0
+    state_default: int = 50
 
     def of(self, user_id: str) -> float:
         """The power of one person; infinite for a creator of a version 12 room."""
@@ -428,6 +446,10 @@ class PowerLevels:
     def to_send(self, kind: str) -> int:
         """The power that sending a message event of this type needs."""
         return self.events.get(kind, self.events_default)
+
+    def to_set(self, kind: str) -> int:
+        """The power that writing a state event of this type needs."""
+        return self.events.get(kind, self.state_default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -478,6 +500,14 @@ class News:
     """The algorithms of our unused fallback keys; None when the homeserver did not say."""
 
 
+@dataclass(frozen=True, slots=True)
+class RoomAddress:
+    """A room that an alias stands for, and servers through which it can be entered."""
+
+    room_id: str
+    servers: tuple[str, ...] = ()
+
+
 class LostPosition(Exception):
     """The homeserver no longer knows the position: begin anew, and re-read the members."""
 
@@ -509,8 +539,11 @@ class Homeserver(Protocol):
     async def invitations(self) -> Mapping[str, str]:
         """The rooms we are invited to and have not answered, by ID, with their names ("" for none)."""
 
-    async def join(self, room_id: str) -> None:
-        """Accept an invitation."""
+    async def join(self, room_id: str, via: Sequence[str] = ()) -> None:
+        """Accept an invitation, or enter a room that is open to all. ``via`` are servers that are in it."""
+
+    async def resolve(self, alias: str) -> RoomAddress | None:
+        """What an alias stands for; None if there is no such alias."""
 
     async def existence(self, user_id: str) -> Existence: ...
 
@@ -529,6 +562,9 @@ class Homeserver(Protocol):
 
     async def state(self, room_id: str, kind: str, key: str = "") -> Mapping[str, Any] | None:
         """The content of one state event; None if the room has none."""
+
+    async def set_state(self, room_id: str, kind: str, key: str, content: Mapping[str, Any]) -> None:
+        """Write a state event; the same content again changes nothing."""
 
     async def send(self, room_id: str, kind: str, transaction: str, content: Mapping[str, Any]) -> str:
         """Send a message event; the same ``transaction`` again changes nothing. Returns its event ID."""

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
@@ -52,7 +53,7 @@ from mknock.matrix.encryption import encryption_of
 from mknock.matrix.gateway import HomeserverGateway
 from mknock.matrix.lanes import Lanes
 from mknock.matrix.session import SECRET, Session, kept_session
-from mknock.ports import Clock, Encryption, Homeserver, Pace, Queue, RuleChange, Store
+from mknock.ports import Clock, Encryption, Entry, Homeserver, Pace, Queue, RuleChange, RulesChanged, Store
 from mknock.services.admission import Admission
 from mknock.services.blocklist_file import BlocklistFile
 from mknock.services.doctor import Doctor
@@ -61,6 +62,9 @@ from mknock.services.enforcement import Enforcement
 from mknock.services.first_mknock import FirstMknock, OldFiles
 from mknock.services.first_mknock_files import OldSession
 from mknock.services.invitations import Invitations
+from mknock.services.list_findings import ListFindings
+from mknock.services.list_following import ListFollower
+from mknock.services.list_publishing import Publisher
 from mknock.services.memberships import Memberships
 from mknock.services.moderation import Moderation
 from mknock.services.outcomes import Outcomes
@@ -71,6 +75,7 @@ from mknock.services.rule_book import RuleBook
 from mknock.services.rule_making import RuleMaker
 from mknock.services.sessions import OwnSession
 from mknock.services.shortcomings import Shortcomings
+from mknock.services.subscriptions import Subscriptions
 from mknock.services.successors import Successors
 from mknock.services.watchdog import Watchdog
 from mknock.services.welcome_text import DEFAULT_WELCOME, WelcomeTemplate
@@ -102,6 +107,8 @@ CANNOT_START = 3
 """The exit code that tells uvicorn's supervisor not to start this worker again."""
 GARBAGE = 10_000
 """New objects between two collections; Python's 700 are made by two forms."""
+LISTS_EVERY = 1.5
+"""Seconds between two looks for policy lists that were added or removed by a command."""
 WELCOMES_AT_ONCE = 8
 """Welcomes on their way at once."""
 STOP_GRACE = 0.3
@@ -480,6 +487,38 @@ def rule_maker_of(parts: Parts) -> RuleMaker:
     return RuleMaker(parts.store, parts.homeserver, parts.doors, parts.book, parts.clock)
 
 
+def publisher_of(parts: Parts) -> Publisher | None:
+    """What publishes Knock's own blocks; None if the owner named no room for it."""
+    room = _value(parts.settings.policy_list_room)
+    if not room:
+        return None
+    return Publisher(
+        parts.store,
+        parts.homeserver,
+        parts.book,
+        parts.clock,
+        room=room,
+        every=parts.settings.invite_check_interval,
+        reasons=parts.settings.publish_reasons,
+    )
+
+
+def subscriptions_of(parts: Parts) -> Subscriptions:
+    moderation = moderation_of(parts)
+    return Subscriptions(
+        parts.store,
+        parts.homeserver,
+        parts.doors,
+        parts.clock,
+        published=_value(parts.settings.policy_list_room),
+        restore=partial(moderation.restore, actor="knock"),
+    )
+
+
+def list_findings_of(parts: Parts) -> ListFindings:
+    return ListFindings(parts.store, parts.homeserver, publisher_of(parts))
+
+
 def doctor_of(parts: Parts) -> Doctor:
     settings = parts.settings
     return Doctor(
@@ -494,6 +533,7 @@ def doctor_of(parts: Parts) -> Doctor:
         open_api=settings.allow_open_api,
         public_url=settings.public_url,
         secrets=KEPT_SECRETS,
+        lists=list_findings_of(parts),
     )
 
 
@@ -510,7 +550,13 @@ class Installation:
         )
         self.file = blocklist_file_of(parts)
         shortcomings = Shortcomings(
-            parts.homeserver, parts.doors, self.session, successors, parts.encryption, self.file
+            parts.homeserver,
+            parts.doors,
+            self.session,
+            successors,
+            parts.encryption,
+            self.file,
+            list_findings_of(parts),
         )
         described = DoorsAsDescribed(parts.settings)
         self.reload = Reload(parts.doors, described, described.sources, on_change=self._other_doors)
@@ -543,11 +589,14 @@ class Installation:
             doors=parts.doors,
             wake=self._welcoming.wake,
         )
+        self.moderation = moderation_of(parts, wake=self.wake)
         self.reloading = Duty("doors", self.reload.tick, every=RELOAD_EVERY)
         self._scanning = Duty(
-            "block-list", self.watchdog.scan, every=parts.settings.blocklist_scan_interval, alone=True
+            "block-list", self._enforce, every=parts.settings.blocklist_scan_interval, alone=True
         )
-        self._following = self._following_duties()
+        self.follower = self._follower()
+        self.watch = self._watch()
+        self._telling = [*self._file_duties(), *self._publishing_duties()]
         parts.book.on_news(self._heard_of_rules)
         turn = Turn(parts.store, holder=f"{os.getpid()}-{secrets.token_hex(4)}")
         self.runner = Runner(self._duties(), parts.clock, turn)
@@ -611,7 +660,7 @@ class Installation:
         )
         return delivery, duty
 
-    def _following_duties(self) -> list[Duty]:
+    def _file_duties(self) -> list[Duty]:
         """What follows the block-list's file, if there is one; in one process, for it writes to it."""
         file = self.file
         if file is None:
@@ -620,10 +669,10 @@ class Installation:
         return [Duty("block-list file", file.tick, every=2.0, next_at=lambda: file.next_at, alone=True)]
 
     def _heard_of_rules(self, changes: Sequence[RuleChange]) -> None:
-        """The block-list is another: who is in a room may be on it now, and the file is to say the same."""
+        """The block-list is another: members may be on it now, and the file and our own list are to say the same."""
         if any(change.removed is change.rule.allow for change in changes):
             self._scanning.wake()
-        for duty in self._following:
+        for duty in self._telling:
             duty.wake()
 
     def _duties(self) -> list[Duty]:
@@ -637,10 +686,11 @@ class Installation:
             self.reloading,
             self._welcoming,
             self._looking,
-            Duty("watch", self._watch().tick, every=5.0, again=True, alone=True),
+            Duty("watch", self.watch.tick, every=5.0, again=True, alone=True),
+            Duty("lists", self.follower.tick, every=LISTS_EVERY, alone=True),
             Duty("invite check", self._check_invites, every=settings.invite_check_interval, alone=True),
             self._scanning,
-            *self._following,
+            *self._telling,
             Duty("housekeeping", Housekeeping(self.parts.store).tick, every=3600.0, alone=True),
         ]
 
@@ -653,10 +703,46 @@ class Installation:
             self.memberships,
             self.session,
             encryption=parts.encryption,
+            lists=self.follower,
             hurry=self._hurry,
             on_change=self._look_anew,
             on_trouble=self._looking.wake,
         )
+
+    def _follower(self) -> ListFollower:
+        """What follows policy lists; it is not asked to before there is the watch."""
+        parts = self.parts
+        return ListFollower(
+            parts.store,
+            parts.homeserver,
+            parts.clock,
+            every=parts.settings.invite_check_interval,
+            on_rooms=lambda: self.watch.listen_elsewhere(),
+            on_change=self._rules_changed,
+        )
+
+    def _publishing_duties(self) -> list[Duty]:
+        """What publishes Knock's own blocks, if a room is named for them; in one process, for it writes there."""
+        publisher = publisher_of(self.parts)
+        if publisher is None:
+            return []
+        every = publisher.every
+        return [Duty("publish", publisher.tick, every=every, next_at=lambda: publisher.next_at, alone=True)]
+
+    async def _rules_changed(self, done: RulesChanged) -> None:
+        """A policy list says something else: undo what is undone, look at who waits and who is in a room."""
+        await self.moderation.restore(done.dropped, actor="knock")
+        if any(not rule.allow for rule in done.added) or any(rule.allow for rule in done.dropped):
+            self._scanning.wake()
+        self.wake()
+
+    async def _enforce(self, now: float) -> int:
+        """Look for whoever is blocked, among those who wait and in the rooms."""
+        enforcement = Enforcement(self.parts.store, self.parts.doors, self.parts.book)
+        ended = await enforcement.enforce_all(Entry(at=now, actor="knock", action="block"))
+        if ended:
+            self.wake()
+        return ended + await self.watchdog.scan(now)
 
     async def _renew(self, now: float) -> int:
         return await self.delivery.renew(now) + await self.welcomes.renew(now)
@@ -693,7 +779,6 @@ class Installation:
 
     def _application(self) -> ASGIApp:
         parts, settings = self.parts, self.parts.settings
-        moderation = moderation_of(parts, wake=self.wake)
         gate = FormGate(self.admin_key, parts.clock)
         webhooks = Webhooks(
             doors=parts.doors,
@@ -703,7 +788,7 @@ class Installation:
             outcomes=self.outcomes,
         )
         rules = rule_maker_of(parts)
-        admin = Admin(parts.store, parts.homeserver, parts.doors, moderation, self.admin_key, rules)
+        admin = Admin(parts.store, parts.homeserver, parts.doors, self.moderation, self.admin_key, rules)
         self.api = build(webhooks, admin, Ready(self.readiness), version=__version__)
         return FormsFirst(self.api, webhooks)
 

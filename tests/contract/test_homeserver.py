@@ -28,7 +28,7 @@ from tests.kit.synapse import Synapse
 
 from mknock import ports
 from mknock.domain.errors import HomeserverUnavailable, Refused, TokenRefused
-from mknock.ports import Existence, Membership
+from mknock.ports import Existence, Membership, RoomAddress
 
 # Who we are
 
@@ -351,3 +351,81 @@ async def test_a_room_of_any_version_can_be_used(cast: Cast, acting_as: Knocker,
     await knock.invite(room, person.user_id, "")
 
     assert (await knock.member(room, person.user_id)).membership is Membership.INVITE
+
+
+# Policy rooms
+
+
+POLICY = "m.policy.rule.user"
+RULE = {"entity": "@spam:evil.example", "recommendation": "m.ban", "reason": "spam"}
+
+
+async def public_room(cast: Cast) -> tuple[str, str]:
+    """A room that anybody may enter, and its alias."""
+    name = new_name("list")
+    room = await cast.alice.create_room(preset="public_chat", room_alias_name=name, room_version="10")
+    return room, f"#{name}:{cast.homeserver.server_name}"
+
+
+async def test_an_alias_stands_for_a_room(cast: Cast, knock: ports.Homeserver) -> None:
+    room, alias = await public_room(cast)
+    found = await knock.resolve(alias)
+
+    assert found == RoomAddress(room, (cast.homeserver.server_name,))
+
+
+async def test_an_alias_that_nobody_made_stands_for_nothing(cast: Cast, knock: ports.Homeserver) -> None:
+    assert await knock.resolve(f"#{new_name('nothing')}:{cast.homeserver.server_name}") is None
+
+
+@pytest.mark.parametrize("via", [(), ("knock.test",), ("knock.test", "other.test")])
+async def test_a_public_room_can_be_entered(
+    cast: Cast, knock: ports.Homeserver, via: tuple[str, ...]
+) -> None:
+    room, _ = await public_room(cast)
+    await knock.join(room, via)
+
+    assert (await knock.member(room, cast.bot.user_id)).membership is Membership.JOIN
+
+
+async def test_a_private_room_cannot_be_entered(cast: Cast, knock: ports.Homeserver) -> None:
+    room = await cast.homeserver.new_room(cast.alice)
+
+    with pytest.raises(Refused):
+        await knock.join(room, (cast.homeserver.server_name,))
+
+
+async def test_state_is_written(cast: Cast, knock: ports.Homeserver) -> None:
+    room = await cast.homeserver.new_room(cast.alice, bot=cast.bot)
+    await knock.set_state(room, POLICY, "rule:@spam:evil.example", RULE)
+
+    assert await knock.state(room, POLICY, "rule:@spam:evil.example") == RULE
+
+
+async def test_state_is_emptied(cast: Cast, knock: ports.Homeserver) -> None:
+    room = await cast.homeserver.new_room(cast.alice, bot=cast.bot)
+    for content in (RULE, {}):
+        await knock.set_state(room, POLICY, "rule:*:evil.example", content)
+
+    assert await knock.state(room, POLICY, "rule:*:evil.example") == {}
+
+
+async def test_without_power_no_state_is_written(cast: Cast, knock: ports.Homeserver) -> None:
+    room = await cast.homeserver.new_room(cast.alice, bot=cast.bot, bot_power=0)
+    levels = await knock.power_levels(room)
+    with pytest.raises(Refused) as refused:
+        await knock.set_state(room, POLICY, "rule", RULE)
+
+    assert refused.value.code == "M_FORBIDDEN"
+    assert levels.of(cast.bot.user_id) < levels.to_set(POLICY)
+
+
+async def test_news_of_policy_rules_is_heard(cast: Cast, knock: ports.Homeserver) -> None:
+    room = await cast.homeserver.new_room(cast.alice, bot=cast.bot)
+    position = (await knock.sync(None, [room], timeout=0)).position
+    await cast.alice.put_state(room, POLICY, RULE, state_key="rule")
+    news = await knock.sync(position, [room], timeout=5)
+
+    assert [(event.kind, event.key, event.content) for event in news.rooms[room].events] == [
+        (POLICY, "rule", RULE)
+    ]

@@ -681,3 +681,20 @@ def test_the_file_is_followed_unless_it_is_off_or_the_store_is_elsewhere(
 ) -> None:
     given = {"NEW_ROOM_ID": "!room:knock.test", "MATRIX_ACCESS_TOKEN": "syt_token", **more}
     assert load_settings(given).followed_blocklist == followed
+
+
+# --- policy lists
+
+
+@pytest.mark.parametrize("room", ["!abc", "!abc:example.org", "#list:example.org", "#list:localhost:8448"])
+def test_a_policy_room_is_named_by_id_or_alias(room: str) -> None:
+    settings = loaded(POLICY_LIST_ROOM=room)
+
+    assert settings.policy_list_room is not None
+    assert settings.policy_list_room.get_secret_value() == room
+
+
+@pytest.mark.parametrize("room", ["list", "#list", "@bot:example.org", "https://matrix.to/#/!abc", "! abc"])
+def test_what_names_no_room_is_no_policy_room(room: str) -> None:
+    with pytest.raises(SettingsError, match="POLICY_LIST_ROOM must be a room's ID"):
+        loaded(POLICY_LIST_ROOM=room)

@@ -86,7 +86,9 @@ class Readiness(BaseModel):
     not_ready: list[Literal["homeserver", "store"]] = Field(
         default_factory=list, description="What stands in the way; absent when nothing does."
     )
-    limited: list[Literal["blocklist", "doors", "invites", "joins", "room", "welcome"]] = Field(
+    limited: list[
+        Literal["blocklist", "doors", "invites", "joins", "lists", "publishing", "room", "welcome"]
+    ] = Field(
         default_factory=list,
         description="What works in part only, though Knock is ready; `mknock doctor` says why. Absent: nothing.",
     )

@@ -14,6 +14,7 @@ from mknock.cli.explain import explain
 from mknock.cli.forms import forms
 from mknock.cli.held import approve, held, refuse
 from mknock.cli.ledger import ledger
+from mknock.cli.lists import lists, subscribe, unsubscribe
 from mknock.cli.login import login
 from mknock.cli.rule_files import export, import_
 from mknock.cli.rules import allow, block, rules, unallow, unblock
@@ -40,6 +41,9 @@ COMMANDS: Final = (
     ledger,
     doors,
     forms,
+    lists,
+    subscribe,
+    unsubscribe,
 )
 
 

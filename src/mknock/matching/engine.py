@@ -190,9 +190,9 @@ class Engine:
         """
         text = str(user)
         localpart, _, server = text.removeprefix("@").partition(":")
-        if allowed := self._plainly(self._allows, text, server, now):
-            return Finding(Verdict.ADMIT, tuple(Match(match.rule, Kind.ALLOW) for match in allowed))
         matches = self._plainly(self._blocks, text, server, now)
+        if allowed := self._allowing(text, server, now, matches):
+            return Finding(Verdict.ADMIT, tuple(Match(match.rule, Kind.ALLOW) for match in allowed))
         if not thorough and any(stance.action(match.kind) is Action.REFUSE for match in matches):
             return finding(matches, stance)
         if self._alike:
@@ -211,9 +211,16 @@ class Engine:
         text = str(user)
         server = text.partition(":")[2]
         blocks = self._plainly(self._blocks, text, server, now)
-        if not blocks or self._plainly(self._allows, text, server, now):
+        if not blocks or self._allowing(text, server, now, blocks):
             return None
         return blocks[0].rule
+
+    def _allowing(self, user: str, server: str, now: float, blocks: list[Match]) -> list[Match]:
+        """What lets a person in. A list that others keep cannot let in whom the owner keeps out."""
+        allows = self._plainly(self._allows, user, server, now)
+        if any(match.rule.is_own for match in blocks):
+            return [match for match in allows if match.rule.is_own]
+        return allows
 
     def _plainly(self, register: Register, user: str, server: str, now: float) -> list[Match]:
         numbers = dict.fromkeys(register.naming(user, server))

@@ -21,7 +21,7 @@ import httpx2
 
 from mknock.domain.errors import HomeserverUnavailable, TokenRefused
 from mknock.matrix.answers import Answer, NotUnderstood, StaleToken, judge, unreadable
-from mknock.matrix.lanes import Address, Lane, Lanes, TooLarge
+from mknock.matrix.lanes import Address, Lane, Lanes, Params, TooLarge
 from mknock.ports import Clock
 
 READING: Final = 32
@@ -34,6 +34,8 @@ READ_TIMEOUT: Final = 35.0
 DEADLINE: Final = 45.0
 """Seconds for one request from its first to its last byte, however slowly they drip."""
 LARGEST_ANSWER: Final = 10 * 1024 * 1024
+LARGEST_STATE: Final = 64 * 1024 * 1024
+"""Of a room's whole state: some policy rooms have tens of thousands of rules."""
 NOT_SIGNED_IN: Final = "this client has no access token"
 
 
@@ -71,10 +73,11 @@ class _Call:
     path: Sequence[str]
     what: str
     json: Mapping[str, Any] | None = None
-    params: Mapping[str, str] | None = None
+    params: Params | None = None
     auth: bool = True
     changing: bool = False
     waiting: bool = False
+    largest: int = LARGEST_ANSWER
 
 
 class MatrixClient:
@@ -129,7 +132,7 @@ class MatrixClient:
         *,
         what: str,
         json: Mapping[str, Any] | None = None,
-        params: Mapping[str, str] | None = None,
+        params: Params | None = None,
         auth: bool = True,
         changing: bool = False,
         waiting: bool = False,
@@ -159,8 +162,8 @@ class MatrixClient:
         return data
 
     async def request_list(self, path: Sequence[str], *, what: str) -> list[Any]:
-        """GET something that is answered with a JSON list; else as ``request``."""
-        data = await self._answer(_Call(method="GET", path=path, what=what))
+        """GET something that is answered with a JSON list, such as a room's state; else as ``request``."""
+        data = await self._answer(_Call(method="GET", path=path, what=what, largest=LARGEST_STATE))
         if not isinstance(data, list):
             raise unreadable(what)
         return data
@@ -213,7 +216,14 @@ class MatrixClient:
             headers=_headers(call, token),
             content=None if call.json is None else jsonlib.dumps(call.json).encode(),
         )
-        return await exchange(self._http, self._address, request, what=call.what, deadline=self._deadline)
+        return await exchange(
+            self._http,
+            self._address,
+            request,
+            what=call.what,
+            deadline=self._deadline,
+            largest=call.largest,
+        )
 
 
 def _headers(call: _Call, token: str | None) -> dict[str, str]:
@@ -224,7 +234,13 @@ def _headers(call: _Call, token: str | None) -> dict[str, str]:
 
 
 async def exchange(
-    http: Lanes, address: Address, request: httpcore2.Request, *, what: str, deadline: float = DEADLINE
+    http: Lanes,
+    address: Address,
+    request: httpcore2.Request,
+    *,
+    what: str,
+    deadline: float = DEADLINE,
+    largest: int = LARGEST_ANSWER,
 ) -> Answer:
     """Send a request and read its answer, whatever it says.
 
@@ -235,13 +251,13 @@ async def exchange(
     # Always "from None": the cause knows the URL, and with it the room (promise 5).
     try:
         async with asyncio.timeout(deadline):
-            response, body = await http.exchange(address, request, largest=LARGEST_ANSWER)
+            response, body = await http.exchange(address, request, largest=largest)
     except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
         raise HomeserverUnavailable(f"{what} failed: no connection to {address}", everywhere=True) from None
     except (TimeoutError, httpcore2.TimeoutException):
         raise HomeserverUnavailable(f"{what} got no answer in time", everywhere=False) from None
     except TooLarge:
-        raise NotUnderstood(f"{what} was answered with more than {LARGEST_ANSWER} bytes") from None
+        raise NotUnderstood(f"{what} was answered with more than {largest} bytes") from None
     except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError, ValueError) as error:
         kind = type(error).__name__
         raise HomeserverUnavailable(f"{what} broke off ({kind})", everywhere=False) from None

@@ -86,6 +86,7 @@ def powers_in(levels: dict[str, Any] | None, creation: Mapping[str, Any]) -> Pow
         creators=made_by if endless else frozenset(),
         events={kind: level_in(value, 0) for kind, value in object_in(levels, "events").items()},
         events_default=level_in(levels.get("events_default"), 0),
+        state_default=level_in(levels.get("state_default"), 50),
     )
 
 

@@ -20,7 +20,16 @@ from mknock.matrix.events import (
     state_event_in,
 )
 from mknock.matrix.sync import invitations_in, invitations_params, news_in, sync_params
-from mknock.ports import Existence, LostPosition, Member, Membership, News, PowerLevels, ServerFacts
+from mknock.ports import (
+    Existence,
+    LostPosition,
+    Member,
+    Membership,
+    News,
+    PowerLevels,
+    RoomAddress,
+    ServerFacts,
+)
 
 V3: Final = "v3"
 EVENT: Final = {"format": "event"}
@@ -30,6 +39,8 @@ PAGES: Final = 20
 """How far back our own messages are looked through: so many pages of so many."""
 MESSAGES: Final = ("m.room.message", "m.room.encrypted")
 """The kinds of event that Knock sends."""
+MOST_SERVERS: Final = 5
+"""Servers through which a room is entered, of those that an alias names."""
 LONGEST_NAME: Final = 100
 """Characters of what a homeserver calls itself."""
 
@@ -89,10 +100,23 @@ class HomeserverGateway:
         )
         return invitations_in(data)
 
-    async def join(self, room_id: str) -> None:
-        await self._client.request(
-            "POST", (V3, "rooms", room_id, "join"), what="joining", json={}, changing=True
-        )
+    async def join(self, room_id: str, via: Sequence[str] = ()) -> None:
+        """Enter a room; through ``via``, if our homeserver is not in it yet (by both names of the parameter)."""
+        path = (V3, "join", room_id) if via else (V3, "rooms", room_id, "join")
+        params = dict.fromkeys(("via", "server_name"), tuple(via))
+        await self._client.request("POST", path, what="joining", json={}, params=params, changing=True)
+
+    async def resolve(self, alias: str) -> RoomAddress | None:
+        """The room behind an alias. Only our own homeserver is asked; it asks others."""
+        try:
+            data = await self._client.request("GET", (V3, "directory", "room", alias), what="finding a room")
+        except Refused as refused:
+            if _is_absent(refused):
+                return None
+            raise
+        servers = data.get("servers")
+        known = [server for server in servers if isinstance(server, str)] if isinstance(servers, list) else []
+        return RoomAddress(text_in(data, "room_id", "finding a room"), tuple(known[:MOST_SERVERS]))
 
     async def existence(self, user_id: str) -> Existence:
         """Whether the account exists, from one profile look-up.
@@ -208,6 +232,11 @@ class HomeserverGateway:
             if _is_absent(refused):
                 return None
             raise
+
+    async def set_state(self, room_id: str, kind: str, key: str, content: Mapping[str, Any]) -> None:
+        """Write a state event."""
+        path = (V3, "rooms", room_id, "state", kind, key)
+        await self._client.request("PUT", path, what=f"writing {kind}", json=content, changing=True)
 
     async def send(self, room_id: str, kind: str, transaction: str, content: Mapping[str, Any]) -> str:
         """Send an event. The homeserver remembers the transaction of a device, for a while (Synapse: a day)."""

@@ -9,7 +9,7 @@ lane used last is taken first, so that few connections are kept when there is li
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterable, Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, Self
 from urllib.parse import urlencode
@@ -26,6 +26,10 @@ ALWAYS: Final = (
     (b"Accept-Encoding", b"identity"),
 )
 """Sent with every request. Nothing is unpacked, so that no answer is larger than it looks."""
+
+
+Params = Mapping[str, str | Sequence[str]]
+"""A query: a name that stands there several times has a sequence of values."""
 
 
 class Lane(Protocol):
@@ -78,11 +82,11 @@ class Address:
         path: str,
         *,
         headers: Mapping[str, str],
-        params: Mapping[str, str] | None = None,
+        params: Params | None = None,
         content: bytes | None = None,
     ) -> httpcore2.Request:
         """Make a request; ``path`` is percent-encoded already. Raises ValueError for a header that cannot be."""
-        target = f"{self.prefix}/{path}" + (f"?{urlencode(params)}" if params else "")
+        target = f"{self.prefix}/{path}" + (f"?{urlencode(params, doseq=True)}" if params else "")
         url = httpcore2.URL(scheme=self.scheme, host=self.host, port=self.port, target=target.encode("ascii"))
         lines = [(b"Host", self.named), *ALWAYS]
         lines += [(name.encode("ascii"), value.encode("utf-8")) for name, value in headers.items()]

@@ -10,6 +10,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
+from mknock.domain.policy_lists import KINDS
 from mknock.matrix.answers import text_in
 from mknock.matrix.events import object_in, objects_in, state_event_in
 from mknock.ports import News, RoomNews, StateEvent
@@ -24,6 +25,9 @@ HEARD: Final = (
     "m.room.power_levels",
     "m.room.tombstone",
 )
+HAPPENING: Final = (*HEARD, *KINDS)
+"""What is heard as it happens: rules of policy lists as well. Their whole state, many thousands in some rooms, is
+read by itself when it is needed."""
 MOST: Final = 100
 """Events of a room in one answer; if there are more, the answer says so, and the room is re-read."""
 NAMED: Final = 50
@@ -48,7 +52,7 @@ def sync_params(position: str | None, rooms: Collection[str], timeout: float) ->
 def _filter(rooms: Collection[str], most: int) -> str:
     heard = {"types": HEARD, "lazy_load_members": True}
     room: dict[str, Any] = {
-        "timeline": heard | {"limit": most},
+        "timeline": heard | {"types": HAPPENING, "limit": most},
         "state": heard,
         "ephemeral": NOTHING,
         "account_data": NOTHING,

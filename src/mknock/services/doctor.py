@@ -13,6 +13,7 @@ from mknock.ports import LIMITS, Clock, Homeserver, ServerFacts, Store
 from mknock.services.blocklist_file import WHAT, BlocklistFile
 from mknock.services.doors import Doors
 from mknock.services.findings import Finding, bad, good, odd
+from mknock.services.list_findings import ListFindings
 from mknock.services.remedies import remedy
 from mknock.services.room_findings import RoomFindings
 from mknock.services.sessions import OwnSession
@@ -49,6 +50,7 @@ class Doctor:
     public_url: str | None
     secrets: Sequence[str] = ()
     file: BlocklistFile | None = None
+    lists: ListFindings | None = None
 
     async def examine(self) -> list[Finding]:
         findings = [await self._store(), *await self._homeserver()]
@@ -77,6 +79,8 @@ class Doctor:
         findings = [good("sign-in", f"Knock acts as {account}"), await self._listens()]
         for door in self.doors:
             findings += await self.rooms.of(door, account)
+        if self.lists is not None:
+            findings += await self.lists.of(account)
         return [*findings, *await self._server()]
 
     async def _listens(self) -> Finding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Sequence
 from dataclasses import replace
 
 from mknock.domain.chance import new_id
@@ -37,10 +37,20 @@ class Enforcement:
         """
         await self._book.refresh()
         new = {rule.id: rule for rule in rules if not rule.allow}
+        return await self._end_blocked(self._open(list(new.values())), entry, by=new) if new else 0
+
+    async def enforce_all(self, entry: Entry) -> int:
+        """As ``enforce``, by all rules there are: one that allowed somebody may be gone, or a crash came between."""
+        await self._book.refresh()
+        return await self._end_blocked(self._all_open(), entry) if len(self._book) else 0
+
+    async def _end_blocked(
+        self, knocks: AsyncIterator[Knock], entry: Entry, by: Container[str] | None = None
+    ) -> int:
         ended = 0
-        async for knock in self._open(list(new.values())):
+        async for knock in knocks:
             rule = self._book.blocking(knock.user_id)
-            if rule is not None and rule.id in new:
+            if rule is not None and (by is None or rule.id in by):
                 ended += await self._end(knock, rule, entry)
         return ended
 
@@ -51,6 +61,10 @@ class Enforcement:
                 for knock in await self._store.knocks_of(rule.key, states=OPEN):
                     yield knock
             return
+        async for knock in self._all_open():
+            yield knock
+
+    async def _all_open(self) -> AsyncIterator[Knock]:
         for state in sorted(OPEN):
             page = await self._store.knocks_in(frozenset({state}))
             while page:
@@ -62,7 +76,8 @@ class Enforcement:
         def how(current: Knock) -> Knock:
             if current.state not in OPEN or current.reason is Reason.BLOCKED:
                 return current
-            return stopped(current, at=entry.at, reason=Reason.BLOCKED, rule=rule.entity)
+            after = stopped(current, at=entry.at, reason=Reason.BLOCKED, rule=rule.entity)
+            return replace(after, detail=rule.reason)
 
         line = replace(entry, reason=Reason.BLOCKED.value, rule=rule.entity)
         return (await self._store.change(knock.id, how, line)).reason is Reason.BLOCKED

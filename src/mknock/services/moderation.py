@@ -123,6 +123,13 @@ class Moderation:
         await self._enforcement.restore(rule, entry)
         return rule
 
+    async def restore(self, rules: Iterable[Rule], *, actor: str) -> None:
+        """Undo what rules did that are gone from a policy list, unless somebody is still blocked by another."""
+        entry = Entry(at=self._clock(), actor=actor, action="unblock")
+        for rule in rules:
+            if not rule.allow:
+                await self._enforcement.restore(rule, entry)
+
     async def rescind(self, user: MatrixID, reason: str, *, actor: str) -> Rescinded:
         """Take back whatever lets somebody in: a waiting knock, an open invite, a membership.
 

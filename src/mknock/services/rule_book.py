@@ -57,12 +57,21 @@ class RuleBook:
         """Whether the rules were read at all; until then nobody knows who is blocked."""
         return self._revision >= 0
 
+    @property
+    def revision(self) -> int:
+        """The number of the newest change that was taken in; -1 before the first reading."""
+        return self._revision
+
     def on_news(self, listener: Listener) -> None:
         """Have changes told from now on, as soon as this process has taken them in, whoever asked."""
         self._listeners.append(listener)
 
     def rule(self, rule_id: str) -> Rule | None:
         return self._rules.get(rule_id)
+
+    def rules(self) -> Sequence[Rule]:
+        """All rules that are used, as they were read last."""
+        return tuple(self._rules.values())
 
     async def refresh(self) -> int:
         """Take in what has changed; return how many rules. The first time, read them all.

@@ -146,7 +146,7 @@ class RuleMaker:
         return Made(rule if changed.added or there is None else there, bool(changed.added))
 
     async def remove(self, typed: str, *, actor: str, allow: bool = False) -> Rule:
-        """Remove a rule, and restore what it had ended.
+        """Remove a rule, and restore what it had ended; one that allowed no longer spares anybody.
 
         Raises:
             NotFound: there is no such rule.
@@ -159,7 +159,9 @@ class RuleMaker:
         if not dropped:
             raise NotFound(f"there is no rule that {'allows' if allow else 'blocks'} {rule.entity}")
         await self._book.refresh()
-        if not allow:
+        if allow:
+            await self._enforcement.enforce_all(replace(entry, action="block"))
+        else:
             await self._enforcement.restore(dropped[0], entry)
         return dropped[0]
 

@@ -8,6 +8,7 @@ from mknock.domain.doors import Door
 from mknock.ports import Encryption, Homeserver
 from mknock.services.blocklist_file import BlocklistFile
 from mknock.services.doors import Doors
+from mknock.services.list_findings import ListFindings
 from mknock.services.sessions import OwnSession
 from mknock.services.successors import Successors, is_in
 
@@ -16,7 +17,7 @@ CANNOT_ENCRYPT = "the room is encrypted, and Knock cannot encrypt: pip install '
 
 @dataclass(frozen=True, slots=True)
 class Shortcomings:
-    """Looks for them: in the session, in each door's room, and in the block-list's file."""
+    """Looks for them: in the session, in each door's room, in the block-list's file, and in policy rooms."""
 
     homeserver: Homeserver
     doors: Doors
@@ -24,6 +25,7 @@ class Shortcomings:
     successors: Successors
     encryption: Encryption | None = None
     file: BlocklistFile | None = None
+    lists: ListFindings | None = None
 
     async def of(self, account: str) -> dict[str, str]:
         """By its name, a sentence for the owner on each thing that does not work.
@@ -40,7 +42,8 @@ class Shortcomings:
             found["invites"].append(await self._cannot_invite(door, account))
             found["welcome"].append(await self._cannot_welcome(door))
         found["blocklist"] = [self.file.shortcoming if self.file else ""]
-        return {name: "; ".join(filter(None, each)) for name, each in found.items() if any(each)}
+        named = {name: "; ".join(filter(None, each)) for name, each in found.items() if any(each)}
+        return named | (await self.lists.problems(account) if self.lists else {})
 
     async def _cannot_invite(self, door: Door, account: str) -> str:
         levels = await self.homeserver.power_levels(door.room_id)

@@ -16,6 +16,7 @@ from mknock.settings.values import (
     BlockedMembers,
     Count,
     Email,
+    ListRoom,
     LogFormat,
     LogLevel,
     Matches,
@@ -209,6 +210,12 @@ class Settings(BaseModel):
         True, description="A name on another homeserver than the blocked one's can be its look-alike."
     )
     watchdog_dry_run: Switch = Field(False, description="The scan removes nobody and only reports.")
+
+    # policy lists
+    policy_list_room: ListRoom | None = Field(
+        None, description="ID or alias of the policy room into which Knock's own blocks are published."
+    )
+    publish_reasons: Switch = Field(True, description="Publish the reasons of blocks with them.")
 
     # what is kept
     data_dir: Path = Field(Path("data"), description="Folder for everything Knock keeps.")

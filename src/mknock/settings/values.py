@@ -142,6 +142,14 @@ def _room_id(value: SecretStr) -> SecretStr:
     return value
 
 
+def _list_room(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    fits = re.fullmatch(r"![^\s?#\"']+|#[^\s\"']+:[^\s?#\"']+", text)
+    if not fits or not text.isprintable() or len(text.encode()) > 255:
+        raise ValueError("must be a room's ID, which begins with !, or its alias, such as #list:example.org.")
+    return value
+
+
 def _one_word(value: SecretStr) -> SecretStr:
     if not re.fullmatch(r"[!-~]+", value.get_secret_value()):
         raise ValueError(
@@ -264,6 +272,7 @@ Switch = Annotated[bool, BeforeValidator(_switch)]
 Word = Annotated[SecretStr, AfterValidator(_one_word)]
 RecoveryKey = Annotated[SecretStr, AfterValidator(_groups)]
 RoomID = Annotated[SecretStr, AfterValidator(_room_id)]
+ListRoom = Annotated[SecretStr, AfterValidator(_list_room)]
 WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
 Email = Annotated[str, AfterValidator(_email)]
 MatrixUser = Annotated[str, AfterValidator(_matrix_user)]

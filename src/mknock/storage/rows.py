@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mknock.domain.knocks import Answer, Knock, KnockState, Reason
+from mknock.domain.policy_lists import PolicyList
 from mknock.domain.rules import Rule, RuleKind
 from mknock.ports import Entry, OwnRule
 
@@ -19,6 +20,7 @@ KNOCK_COLUMNS = (
     " invited_at, joined_at, welcomed_at, reminders"
 )
 RULE_COLUMNS = "id, kind, entity, key, reason, source, author, at, expires_at, allow, look_alikes, origin"
+LIST_COLUMNS = "name, room_id, alias, look_alikes, allow_wide, author, at, removed"
 ENTRY_COLUMNS = "id, at, actor, action, door, knock_id, user_id, reason, rule, before, after, detail"
 
 
@@ -133,6 +135,32 @@ def rule_of(row: Row) -> Rule:
 
 def own_rule_of(row: Row) -> OwnRule:
     return OwnRule(rule_of(row[2:]), in_file=bool(row[0]), removed=bool(row[1]))
+
+
+def list_row(policy_list: PolicyList) -> tuple[Any, ...]:
+    return (
+        policy_list.name,
+        policy_list.room_id,
+        policy_list.alias,
+        int(policy_list.look_alikes),
+        int(policy_list.allow_wide),
+        policy_list.author,
+        policy_list.at,
+        int(policy_list.removed),
+    )
+
+
+def list_of(row: Row) -> PolicyList:
+    return PolicyList(
+        name=row[0],
+        room_id=row[1],
+        alias=row[2],
+        look_alikes=bool(row[3]),
+        allow_wide=bool(row[4]),
+        author=row[5],
+        at=row[6],
+        removed=bool(row[7]),
+    )
 
 
 def entry_row(entry_id: str, entry: Entry) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from functools import cache
 from mknock.domain.knocks import MEMBERS, OPEN, KnockState
 from mknock.domain.rules import LIST
 from mknock.ports import PAUSES, Queue
-from mknock.storage.rows import ENTRY_COLUMNS, KNOCK_COLUMNS, RULE_COLUMNS
+from mknock.storage.rows import ENTRY_COLUMNS, KNOCK_COLUMNS, LIST_COLUMNS, RULE_COLUMNS
 
 
 def _places(columns: str) -> str:
@@ -100,8 +100,9 @@ NEXT_DUE = {
     queue: f"SELECT due_at FROM knocks WHERE {condition} ORDER BY due_at LIMIT 1"  # noqa: S608
     for queue, condition in _QUEUED.items()
 }
-HURRY = """UPDATE knocks SET due_at = $2 WHERE user_key = $1 AND state = 'joined' AND due_at > $2
- AND welcomed_at IS NULL RETURNING id"""
+_WAITS = "user_key = $1 AND state = 'joined' AND due_at > $2 AND welcomed_at IS NULL"
+WAITS = f"SELECT id FROM knocks WHERE {_WAITS} LIMIT 1"  # noqa: S608
+HURRY = f"UPDATE knocks SET due_at = $2 WHERE {_WAITS} RETURNING id"  # noqa: S608
 RENEW = "UPDATE knocks SET due_at = $3 WHERE id = $1 AND fence = $2 AND due_at IS NOT NULL"
 PUT_BACK = """UPDATE knocks SET due_at = $3, attempts = attempts + $4, fence = fence + 1 WHERE id = $1 AND fence = $2
  AND due_at IS NOT NULL RETURNING id"""
@@ -129,6 +130,8 @@ RULES_SINCE = f"""SELECT revision, removed_at IS NOT NULL, {RULE_COLUMNS} FROM r
 OWN_RULES = f"""SELECT in_file, removed_at IS NOT NULL, {RULE_COLUMNS} FROM rules
  WHERE substr(source, 1, {len(LIST)}) <> '{LIST}' AND (removed_at IS NULL OR in_file = 1) ORDER BY at, id"""  # noqa: S608
 MARK_IN_FILE = "UPDATE rules SET in_file = $2 WHERE id = $1"
+RULES_OF = f"""SELECT {RULE_COLUMNS} FROM rules
+ WHERE source = $1 AND removed_at IS NULL AND id > $2 ORDER BY id LIMIT $3"""  # noqa: S608
 REVISION = "SELECT number FROM revisions WHERE name = 'rules'"
 NEXT_REVISION = "UPDATE revisions SET number = number + 1 WHERE name = 'rules' RETURNING number"
 _RULE_PLACES = _places(f"{RULE_COLUMNS}, in_file, revision")
@@ -144,6 +147,13 @@ DROP_RULE = f"""UPDATE rules SET removed_at = $2, revision = $3, in_file = CASE 
  WHERE id = $1 AND removed_at IS NULL RETURNING {RULE_COLUMNS}"""  # noqa: S608
 BY_RULE = f"""SELECT {KNOCK_COLUMNS} FROM knocks WHERE rule = $1 AND rule <> '' AND id > $2
  ORDER BY id LIMIT $3"""  # noqa: S608
+
+LISTS = f"SELECT {LIST_COLUMNS} FROM policy_lists ORDER BY at, name"  # noqa: S608
+_LIST_CHANGES = ", ".join(f"{name} = excluded.{name}" for name in LIST_COLUMNS.split(", ")[1:])
+PUT_LIST = f"""INSERT INTO policy_lists ({LIST_COLUMNS}) VALUES ({_places(LIST_COLUMNS)})
+ ON CONFLICT (name) DO UPDATE SET {_LIST_CHANGES}"""  # noqa: S608
+REMOVE_LIST = f"""UPDATE policy_lists SET removed = 1 WHERE name = $1 AND removed = 0
+ RETURNING {LIST_COLUMNS}"""  # noqa: S608
 
 ADD_ENTRY = f"INSERT INTO ledger ({ENTRY_COLUMNS}) VALUES ({_places(ENTRY_COLUMNS)})"  # noqa: S608
 LEDGER = f"SELECT {ENTRY_COLUMNS} FROM ledger ORDER BY id DESC LIMIT $1"  # noqa: S608

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from mknock.domain.doors import Door
 from mknock.domain.knocks import Knock, KnockState
+from mknock.domain.policy_lists import PolicyList
 from mknock.domain.rules import Rule
 from mknock.ports import (
     AskedToWait,
@@ -30,7 +31,7 @@ from mknock.ports import (
     Secret,
 )
 from mknock.storage import sql, transactions
-from mknock.storage.rows import Row, entry_of, knock_of, own_rule_of, rule_of
+from mknock.storage.rows import Row, entry_of, knock_of, list_of, own_rule_of, rule_of
 from mknock.storage.transactions import Steps
 from mknock.storage.vault import Vault
 
@@ -124,6 +125,9 @@ class SqlStore(ABC):
         return [knock_of(row) for row in await self._read(sql.knocks_in(states), after, limit)]
 
     async def hurry(self, user_key: str, now: float) -> int:
+        # Whoever enters a large room hears of thousands of people's devices; hardly any of them waits here.
+        if not await self._read(sql.WAITS, user_key, now):
+            return 0
         return await self._run(lambda: transactions.hurry(user_key, now))
 
     # --- block-list
@@ -166,6 +170,18 @@ class SqlStore(ABC):
 
     async def knocks_by_rule(self, entity: str, *, after: str = "", limit: int = 1000) -> list[Knock]:
         return [knock_of(row) for row in await self._read(sql.BY_RULE, entity, after, limit)]
+
+    async def rules_of(self, source: str, after: str = "", *, limit: int = 1000) -> list[Rule]:
+        return [rule_of(row) for row in await self._read(sql.RULES_OF, source, after, limit)]
+
+    async def policy_lists(self) -> list[PolicyList]:
+        return [list_of(row) for row in await self._read(sql.LISTS)]
+
+    async def add_list(self, policy_list: PolicyList, entry: Entry) -> bool:
+        return await self._run(lambda: transactions.add_list(policy_list, entry))
+
+    async def remove_list(self, name: str, entry: Entry) -> PolicyList | None:
+        return await self._run(lambda: transactions.remove_list(name, entry))
 
     async def add(self, knock: Knock, entry: Entry) -> None:
         await self._run(lambda: transactions.add(knock, entry))

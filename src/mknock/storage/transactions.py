@@ -23,6 +23,7 @@ from mknock.domain.chance import new_ids
 from mknock.domain.doors import Door
 from mknock.domain.errors import NotFound
 from mknock.domain.knocks import OPEN, STATE_AFTER, Decision, Knock, KnockState, Reason, stopped
+from mknock.domain.policy_lists import PolicyList
 from mknock.domain.rules import Rule, RuleKind, block_id
 from mknock.ports import (
     HISTORY,
@@ -38,7 +39,7 @@ from mknock.ports import (
     RulesChanged,
 )
 from mknock.storage import sql
-from mknock.storage.rows import Row, entry_row, knock_of, knock_row, rule_of, rule_row
+from mknock.storage.rows import Row, entry_row, knock_of, knock_row, list_of, list_row, rule_of, rule_row
 
 T = TypeVar("T")
 Step = tuple[str, tuple[Any, ...]]
@@ -473,6 +474,27 @@ def change_rules(
     added = yield from _put_rules(put, replacing=replacing, in_file=in_file)
     yield from write(*_of_rules(dropped, added, entry))
     return RulesChanged(tuple(added), tuple(dropped))
+
+
+def add_list(policy_list: PolicyList, entry: Entry) -> Steps[bool]:
+    """Subscribe to a list, unless its name or its room is taken; see ports.Store.add_list."""
+    yield sql.LOCK, (RULES_LINE,)
+    rows = yield sql.LISTS, ()
+    others = [other for other in map(list_of, rows) if not other.removed]
+    if any(policy_list.name == other.name or policy_list.room_id == other.room_id for other in others):
+        return False
+    yield sql.PUT_LIST, list_row(policy_list)
+    yield from write(replace(entry, after=policy_list.name))
+    return True
+
+
+def remove_list(name: str, entry: Entry) -> Steps[PolicyList | None]:
+    yield sql.LOCK, (RULES_LINE,)
+    rows = yield sql.REMOVE_LIST, (name,)
+    if not rows:
+        return None
+    yield from write(replace(entry, before=name))
+    return list_of(rows[0])
 
 
 def _put_rules(rules: Sequence[Rule], *, replacing: bool, in_file: bool = False) -> Steps[list[Rule]]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
 
 from mknock.domain.doors import Door
 from mknock.domain.errors import HomeserverError, Refused
+from mknock.domain.policy_lists import KINDS
 from mknock.ports import Encryption, Homeserver, LostPosition, News, RoomNews, Store
 from mknock.services.doors import Doors
+from mknock.services.list_following import ListFollower
 from mknock.services.memberships import Memberships
 from mknock.services.sessions import OwnSession
 from mknock.telemetry import get_logger
@@ -25,6 +29,7 @@ class Watch:
     What may have been missed (no position yet, one that the homeserver no longer
     knows, a gap) leads to a comparison of the whole room with the record. ``on_change``
     is called when a room's settings have changed, ``on_trouble`` when we cannot listen.
+    With ``lists`` policy rooms are listened to as well.
     """
 
     def __init__(
@@ -36,6 +41,7 @@ class Watch:
         session: OwnSession,
         *,
         encryption: Encryption | None = None,
+        lists: ListFollower | None = None,
         hurry: Callable[[str], Awaitable[None]],
         on_change: Callable[[], Awaitable[None]],
         on_trouble: Callable[[], None] = lambda: None,
@@ -46,6 +52,8 @@ class Watch:
         self._memberships = memberships
         self._session = session
         self._encryption = encryption
+        self._lists = lists
+        self._other_rooms = asyncio.Event()
         self._hurry = hurry
         self._on_change = on_change
         self._on_trouble = on_trouble
@@ -63,17 +71,25 @@ class Watch:
             return 0
         return 1
 
+    def listen_elsewhere(self) -> None:
+        """Other rooms are to be listened to: do not wait for what happens in those of before."""
+        self._other_rooms.set()
+
     async def _hear(self) -> None:
         name = await self._position_name()
         position = await self._store.secret(name)
-        rooms = list(dict.fromkeys(door.room_id for door in self._doors))
-        await self._look_at_new(rooms)
+        self._other_rooms.clear()
+        door_rooms = [door.room_id for door in self._doors]
+        await self._look_at_new(door_rooms)
+        rooms = list(dict.fromkeys((*door_rooms, *(self._lists.rooms if self._lists else ()))))
         try:
-            news = await self._homeserver.sync(position, rooms, timeout=LONG_POLL)
+            news = await self._unless_elsewhere(self._homeserver.sync(position, rooms, timeout=LONG_POLL))
         except LostPosition:
             log.warning("the homeserver has forgotten where we were: re-reading the rooms")
             position = None
             news = await self._homeserver.sync(None, rooms, timeout=0)
+        if news is None:
+            return
         await self._take_in(news, anew=position is None)
         if news.position != position:
             await self._store.put_secret(name, news.position)
@@ -85,13 +101,32 @@ class Watch:
                 await self._compare(door)
         self._heard = frozenset(rooms)
 
+    async def _unless_elsewhere(self, sync: Coroutine[None, None, News]) -> News | None:
+        """Wait for an answer, but no longer than we are to listen to these rooms.
+
+        An answer that nobody waits for is given again, from the same position.
+        """
+        answer = asyncio.ensure_future(sync)
+        elsewhere = asyncio.ensure_future(self._other_rooms.wait())
+        try:
+            await asyncio.wait((answer, elsewhere), return_when=asyncio.FIRST_COMPLETED)
+            return answer.result() if answer.done() else None
+        finally:
+            for task in (answer, elsewhere):
+                task.cancel()
+            await asyncio.gather(answer, elsewhere, return_exceptions=True)
+
     async def _take_in(self, news: News, *, anew: bool) -> None:
         if self._encryption is not None:
-            await self._encryption.heard(news)
+            ours = {door.room_id for door in self._doors}  # nothing is sent into policy rooms
+            rooms = {room_id: room for room_id, room in news.rooms.items() if room_id in ours}
+            await self._encryption.heard(replace(news, rooms=rooms))
         for door in self._doors:
             await self._take_in_room(door, news.rooms.get(door.room_id, RoomNews()), anew=anew)
             if door.room_id in news.gone:
                 self._on_trouble()
+        if self._lists is not None:
+            await self._take_in_lists(self._lists, news, anew=anew)
         for user_id in news.devices_changed:
             await self._hurry(user_id)
 
@@ -101,7 +136,7 @@ class Watch:
                 await self._memberships.heard(door, event)
         if anew or room.gap:
             await self._compare(door)
-        if room.gap or any(event.kind != MEMBER for event in room.events):
+        if room.gap or any(event.kind != MEMBER and event.kind not in KINDS for event in room.events):
             await self._on_change()  # powers, encryption, an upgrade …: what we may and can do is another
 
     async def _compare(self, door: Door) -> None:
@@ -110,6 +145,15 @@ class Watch:
             await self._memberships.compare(door)
         except Refused as error:
             log.warning("a room could not be compared with the record", door=door.slug, why=str(error))
+
+    async def _take_in_lists(self, lists: ListFollower, news: News, *, anew: bool) -> None:
+        if anew:
+            lists.suspect()
+        for room_id in lists.rooms & news.rooms.keys():
+            await lists.heard(room_id, news.rooms[room_id])
+        if lists.rooms & news.gone:
+            lists.suspect()
+            self._on_trouble()
 
     async def _position_name(self) -> str:
         """Where the position is kept: it belongs to the device whose token we use."""

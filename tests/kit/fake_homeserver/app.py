@@ -53,6 +53,7 @@ class FakeHomeserver:
         self._world = World()
         self.accounts = self._world.accounts
         self.rooms = self._world.rooms
+        self.aliases = self._world.aliases
         self.itself = self._world.itself
         self._faults = Faults()
 

@@ -14,9 +14,11 @@ from tests.kit.fake_homeserver.errors import (
     MatrixError,
     forbidden,
     invalid,
+    not_found,
 )
 from tests.kit.fake_homeserver.rooms import DEFAULT_VERSION, Room
 from tests.kit.fake_homeserver.world import World
+from tests.kit.homeserver import SERVER_NAME
 
 Json = dict[str, Any]
 
@@ -146,7 +148,19 @@ def create_room(asked: Asked) -> Json:
         room.write("m.room.name", {"name": wishes["name"]})
     for user_id in invitees:
         _invite(asked, room, user_id, {})
+    if "room_alias_name" in wishes:
+        asked.world.aliases[f"#{wishes['room_alias_name']}:{SERVER_NAME}"] = room.room_id
     return {"room_id": asked.world.keep(room).room_id}
+
+
+def directory(asked: Asked) -> Json:
+    alias = asked.params["alias"]
+    if not alias.startswith("#") or ":" not in alias:
+        raise invalid("Room alias invalid")
+    room_id = asked.world.aliases.get(alias)
+    if room_id is None:
+        raise not_found(f"Room alias {alias} not found")
+    return {"room_id": room_id, "servers": [SERVER_NAME]}
 
 
 def invite(asked: Asked) -> Json:

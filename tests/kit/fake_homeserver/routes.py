@@ -49,6 +49,7 @@ ROUTES = (
     Route("put_account_data", "PUT", "user/{user}/account_data/{type}", endpoints.put_account_data),
     Route("joined_rooms", "GET", "joined_rooms", endpoints.joined_rooms),
     Route("create_room", "POST", "createRoom", endpoints.create_room),
+    Route("directory", "GET", "directory/room/{alias}", endpoints.directory),
     Route("invite", "POST", "rooms/{room}/invite", endpoints.invite),
     Route("kick", "POST", "rooms/{room}/kick", endpoints.kick),
     Route("ban", "POST", "rooms/{room}/ban", endpoints.ban),

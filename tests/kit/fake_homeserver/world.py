@@ -31,6 +31,8 @@ class World:
         self.accounts = Accounts()
         self.itself = Itself()
         self.rooms: dict[str, Room] = {}
+        self.aliases: dict[str, str] = {}
+        """Room IDs, by the aliases that stand for them."""
         self.device_keys: dict[str, dict[str, Json]] = {}
         """What devices have published, by person and device."""
         self._devices_changed: list[tuple[int, str]] = []

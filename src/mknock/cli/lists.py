@@ -1,0 +1,200 @@
+"""``mknock lists``, ``subscribe`` and ``unsubscribe``: policy lists that others keep."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import click
+
+from mknock.cli.running import with_parts
+from mknock.cli.terminal import MARGIN, ask, moment, plain, say, say_json
+from mknock.domain.policy_lists import PolicyList, is_name, room_in
+from mknock.ports import RoomAddress
+from mknock.services.list_following import rules_of
+from mknock.services.list_survey import TOO_WIDE
+from mknock.services.subscriptions import Hit, Preview
+from mknock.wiring import Parts, subscriptions_of
+
+ACTOR: Final = "cli"
+SHOWN: Final = 50
+"""People whom the preview names; more are counted."""
+YES: Final = frozenset({"y", "yes"})
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
+def lists(as_json: bool) -> None:
+    """Show the policy lists that Knock is subscribed to."""
+    counted = with_parts(_counted)
+    if as_json:
+        say_json([_facts(policy_list, rules) for policy_list, rules in counted])
+        return
+    for policy_list, rules in counted:
+        say(_shown(policy_list, rules))
+    if not counted:
+        say("Knock is subscribed to no policy list.")
+
+
+@click.command()
+@click.argument("room")
+@click.option("--name", default="", help="What to call the list: small letters, digits, hyphens.")
+@click.option("--look-alikes", is_flag=True, help="Hold names that resemble those on the list as well.")
+@click.option("--allow-wide", is_flag=True, help="Use rules that name everybody, or a server of many, too.")
+@click.option("--via", multiple=True, metavar="SERVER", help="A server that is in the room, for a bare ID.")
+@click.option("--preview", "only_preview", is_flag=True, help="Show what the list would do, and stop.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def subscribe(
+    room: str,
+    name: str,
+    look_alikes: bool,
+    allow_wide: bool,
+    via: tuple[str, ...],
+    only_preview: bool,
+    yes: bool,
+) -> None:
+    """Use the rules of a policy list that others keep.
+
+    ROOM is the alias (#name:server) or the ID of the list's room, or a link to
+    it (https://matrix.to/…). Knock goes in by itself if the room is open or
+    Knock is invited; then it shows whom the list would hit right now, and
+    asks.
+    """
+    named, more = room_in(room)
+    called = "preview" if only_preview else _checked(name)
+    wish = Wish(named, (*via, *more), called, look_alikes, allow_wide)
+    policy_list = _previewed(wish)
+    if only_preview:
+        return
+    if not yes and ask("Subscribe? [y/N]", default="n").lower() not in YES:
+        say("Nothing was changed. Knock stays in the room, where it only reads.")
+        return
+    with_parts(lambda parts: _subscribe(parts, policy_list))
+    say(
+        f"Knock is subscribed to {policy_list.name}. Its rules count within seconds, or from the next start on."
+    )
+
+
+@click.command()
+@click.argument("name")
+def unsubscribe(name: str) -> None:
+    """No longer use the rules of a policy list.
+
+    NAME is what "mknock lists" shows. All of the list's rules go; whoever was
+    removed for one may knock again.
+    """
+    dropped = with_parts(lambda parts: subscriptions_of(parts).unsubscribe(name, actor=ACTOR))
+    say(f"Knock is no longer subscribed to {plain(name)}; {dropped} rules are gone.")
+
+
+def _checked(name: str) -> str:
+    if not name:
+        raise click.UsageError("Missing option '--name': what do you want to call the list?")
+    if not is_name(name):
+        raise click.UsageError("A name has up to 40 small letters, digits, hyphens, dots and underscores.")
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was typed."""
+
+    room: str
+    via: tuple[str, ...]
+    name: str
+    look_alikes: bool
+    allow_wide: bool
+
+    def of(self, address: RoomAddress, at: float) -> PolicyList:
+        return PolicyList(
+            name=self.name,
+            room_id=address.room_id,
+            alias=self.room if self.room.startswith("#") else "",
+            look_alikes=self.look_alikes,
+            allow_wide=self.allow_wide,
+            author=ACTOR,
+            at=at,
+        )
+
+
+def _previewed(wish: Wish) -> PolicyList:
+    """Find the room, go in, and show what the list would do."""
+
+    async def work(parts: Parts) -> tuple[PolicyList, Preview]:
+        subscriptions = subscriptions_of(parts)
+        address = await subscriptions.find(wish.room, wish.via)
+        if await subscriptions.enter(address):
+            say("Knock has entered the list's room, where it only reads.")
+        policy_list = wish.of(address, parts.clock())
+        return policy_list, await subscriptions.preview(policy_list)
+
+    policy_list, preview = with_parts(work)
+    for line in _lines_of(preview):
+        say(line)
+    return policy_list
+
+
+async def _subscribe(parts: Parts, policy_list: PolicyList) -> None:
+    # The time is that of the answer, which may have taken its own.
+    await subscriptions_of(parts).subscribe(replace(policy_list, at=parts.clock()), actor=ACTOR)
+
+
+def _lines_of(preview: Preview) -> Iterator[str]:
+    yield f"The list has {preview.rules} rules that Knock can use{_enumerated(preview.kinds)}"
+    for why, count in sorted(preview.left_out.items()):
+        hint = " (--allow-wide takes them)" if why == TOO_WIDE.why else ""
+        yield f"{MARGIN}left out: {count} {why}{hint}"
+    for slug in preview.unseen:
+        yield f"{MARGIN}the room of door {slug} could not be looked at"
+    if not preview.hits:
+        yield "It would hit nobody who is in the room or waits right now."
+        return
+    yield f"Right now it would hit {len(preview.hits)}:"
+    for hit in preview.hits[:SHOWN]:
+        yield f"{MARGIN}{_hit(hit)}"
+    if len(preview.hits) > SHOWN:
+        yield f"{MARGIN}and {len(preview.hits) - SHOWN} more"
+
+
+def _enumerated(kinds: Mapping[str, int]) -> str:
+    named = ", ".join(f"{count} {kind}" for kind, count in Counter(kinds).most_common())
+    return f": {named}." if named else "."
+
+
+def _hit(hit: Hit) -> str:
+    why = f" ({plain(hit.rule.reason)})" if hit.rule.reason else ""
+    spared = f"  - {hit.spared}: would be spared" if hit.spared else ""
+    return f"{plain(hit.user_id)}, {hit.where}: by {plain(hit.rule.entity)}{why}{spared}"
+
+
+async def _counted(parts: Parts) -> list[tuple[PolicyList, int]]:
+    there = [each for each in await parts.store.policy_lists() if not each.removed]
+    return [(each, await _count(parts, each)) for each in there]
+
+
+async def _count(parts: Parts, policy_list: PolicyList) -> int:
+    return sum([len(page) async for page in rules_of(parts.store, policy_list)])
+
+
+def _shown(policy_list: PolicyList, rules: int) -> str:
+    traits = [
+        f"{rules} rules",
+        f"since {moment(policy_list.at)}",
+        "look-alikes are held" if policy_list.look_alikes else "",
+        "wide rules count" if policy_list.allow_wide else "",
+    ]
+    named = f"{policy_list.name}  {plain(policy_list.alias)}".rstrip()
+    return f"{named}\n{MARGIN}{', '.join(filter(None, traits))}"
+
+
+def _facts(policy_list: PolicyList, rules: int) -> dict[str, str | int | float | bool]:
+    return {
+        "name": policy_list.name,
+        "alias": policy_list.alias,
+        "rules": rules,
+        "look_alikes": policy_list.look_alikes,
+        "allow_wide": policy_list.allow_wide,
+        "at": policy_list.at,
+    }
