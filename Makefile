@@ -33,6 +33,7 @@ run: .venv/run.stamp ## Run Knock with the settings in .env; without one, ask fo
 test: .venv/dev.stamp ## Run every test (ARGS="tests/unit -k cooldown" runs some)
 	@tools/setup.sh compose
 	@tools/setup.sh databases
+	@tools/setup.sh browser
 	@$(python) -m pytest -n $(JOBS) --dist loadgroup -p tests.plugin_no_skips -p tests.plugin_promises $(ARGS)
 
 .PHONY: lint

@@ -4,6 +4,7 @@
 #   tools/setup.sh dev       the same, and the tests, the linters and the throw-away homeserver
 #   tools/setup.sh compose   something that can render compose.yaml (the packaging tests use it)
 #   tools/setup.sh databases the oldest PostgreSQL and PgBouncer (the store's tests use them)
+#   tools/setup.sh browser   Chromium (the tests of Knock's own page use it)
 # Every package is pinned and checked against its hash. System packages are installed where that
 # is possible without asking (root on Debian or Ubuntu); elsewhere one sentence says what to do.
 set -euo pipefail
@@ -97,6 +98,10 @@ install_databases() {
   install_packages postgresql-15 pgbouncer
 }
 
+have_browser() {
+  command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null
+}
+
 case "${1:-}" in
   run)
     install_into_venv -r requirements.txt -r requirements-build.txt
@@ -114,7 +119,11 @@ case "${1:-}" in
     have_databases || { may_install_packages && install_databases; } ||
       printf 'setup: without PostgreSQL 15 and PgBouncer (packages postgresql-15, pgbouncer) some tests are skipped\n' >&2
     ;;
+  browser)
+    have_browser || { may_install_packages && install_packages chromium; } ||
+      printf 'setup: without Chromium (package chromium) the tests of Knock'\''s own page are skipped\n' >&2
+    ;;
   *)
-    give_up "say what to set up: run, dev, compose or databases"
+    give_up "say what to set up: run, dev, compose, databases or browser"
     ;;
 esac

@@ -268,6 +268,9 @@ class Store(Protocol):
 
     async def knock(self, knock_id: str) -> Knock | None: ...
 
+    async def knock_with_receipt(self, receipt: str) -> Knock | None:
+        """The knock that a submission with this receipt led to, in the last 90 days."""
+
     async def knocks_of(self, user_key: str, *, states: frozenset[KnockState] | None = None) -> list[Knock]:
         """A person's knocks at all doors, newest first."""
 

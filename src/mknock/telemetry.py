@@ -131,13 +131,14 @@ def redacted(text: str) -> str:
 
 
 class WithoutQuery(logging.Filter):
-    """Takes the query out of request lines: a form's token may stand there.
+    """Takes the query out of request lines, since a form's token may stand there, and the token of a status page.
 
     uvicorn hands the path with its query over as an argument of the record:
     in its access log, and in its error log for WebSocket handshakes.
     """
 
     _query = re.compile(r"\?\S+")
+    _token = re.compile(r"(/d/[^/\s]+/s/)[^\s?]+")
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
@@ -145,7 +146,9 @@ class WithoutQuery(logging.Filter):
         return True
 
     def _without(self, argument: object) -> object:
-        return self._query.sub("?…", argument) if isinstance(argument, str) else argument
+        if not isinstance(argument, str):
+            return argument
+        return self._token.sub(r"\1…", self._query.sub("?…", argument))
 
 
 def _tame_uvicorn() -> None:

@@ -25,18 +25,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mknock import __version__
 from mknock.api.access import AdminKey, FormGate
 from mknock.api.application import build
+from mknock.api.common import BODY_LIMIT, headers_for, read_body, status_of
 from mknock.api.health import Ready
 from mknock.api.sender import Visitors
 from mknock.api.stopping import Stopping
 from mknock.api.v0 import Admin
 from mknock.api.webhooks import FormsFirst, Webhooks
 from mknock.domain.doors import (
+    DEFAULT_COLOUR,
     Door,
     FormReading,
     FormSecrets,
     Latecomers,
     Limits,
     Matching,
+    Page,
     Policy,
     Question,
     QuestionKind,
@@ -85,6 +88,7 @@ from mknock.settings import (
     DoorsFile,
     DoorTable,
     LimitsTable,
+    PageTable,
     Settings,
     SettingsError,
     doors_paths,
@@ -93,6 +97,11 @@ from mknock.settings import (
 )
 from mknock.storage.sqlite import SqliteStore
 from mknock.telemetry import configure_logging, get_logger, keep_secret
+from mknock.web.pictures import read_picture
+from mknock.web.proof import ProofOfWork
+from mknock.web.public import PublicPages, Requests
+from mknock.web.signing import KEY as PAGE_KEY
+from mknock.web.signing import Signer, Stamps
 from mknock.workers.delivery import LEASE, Delivery
 from mknock.workers.housekeeping import Housekeeping
 from mknock.workers.reload import Described, Reload
@@ -118,7 +127,7 @@ CLOSING = 0.6
 API_KEY = "api-key"
 RELOAD_EVERY = 2.0
 """Seconds between two looks whether the description of the doors has changed."""
-KEPT_SECRETS = (API_KEY, SECRET, PROGRESS)
+KEPT_SECRETS = (API_KEY, SECRET, PROGRESS, PAGE_KEY)
 """The names of the store's secrets that only SECRET_KEY opens, if it was set when they were kept."""
 
 
@@ -180,6 +189,7 @@ def door_of(settings: Settings) -> Door:
         blocked_members=Removal(settings.blocked_members),
         matching=matching,
         secrets=FormSecrets(_value(settings.form_token) or None, settings.signing_secrets),
+        page=_page_of(settings),
     )
 
 
@@ -195,6 +205,35 @@ def matching_of(actions: Sequence[tuple[str, str]], *, other_servers: bool) -> M
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(DEFAULT_ACTIONS)}."
             raise ValueError(f"names a kind of match that there is not ({name[:40]}): {hint}")
     return Matching(tuple(actions), other_servers)
+
+
+def _page_of(settings: Settings) -> Page | None:
+    """The page of the environment's door; none without a title."""
+    if settings.page_title is None:
+        return None
+    try:
+        logo = read_picture(settings.page_logo) if settings.page_logo else None
+    except ValueError as error:
+        raise SettingsError([f"PAGE_LOGO {error}"]) from None
+    return Page(
+        settings.page_title,
+        settings.page_text or "",
+        settings.page_rules or "",
+        settings.page_colour or DEFAULT_COLOUR,
+        logo,
+    )
+
+
+def _page_of_table(slug: str, table: PageTable, problems: list[str]) -> Page | None:
+    """The page of a door of the file. It takes nothing from the environment's, which is about another room."""
+    if table.title is None or not table.on:
+        return None
+    logo = None
+    try:
+        logo = read_picture(Path(table.logo)) if table.logo else None
+    except ValueError as error:
+        problems.append(f'door "{slug}": page.logo {error}')
+    return Page(table.title, table.text, table.rules, table.colour or DEFAULT_COLOUR, logo)
 
 
 def _door_of_table(settings: Settings, slug: str, table: DoorTable, problems: list[str]) -> Door:
@@ -243,6 +282,7 @@ def _door_of_table(settings: Settings, slug: str, table: DoorTable, problems: li
             Question(one.key, one.label, QuestionKind(one.kind), one.required, one.options, one.hint)
             for one in table.questions
         ),
+        page=_page_of_table(slug, table.page, problems),
         setting=f"room in [doors.{slug}]",
     )
 
@@ -780,17 +820,27 @@ class Installation:
     def _application(self) -> ASGIApp:
         parts, settings = self.parts, self.parts.settings
         gate = FormGate(self.admin_key, parts.clock)
+        admission = Admission(parts.store, parts.book, parts.clock, wake=self.wake)
+        visitors = Visitors(settings.trusted_proxies)
         webhooks = Webhooks(
-            doors=parts.doors,
-            gate=gate,
-            admission=Admission(parts.store, parts.book, parts.clock, wake=self.wake),
-            visitors=Visitors(settings.trusted_proxies),
-            outcomes=self.outcomes,
+            doors=parts.doors, gate=gate, admission=admission, visitors=visitors, outcomes=self.outcomes
         )
         rules = rule_maker_of(parts)
         admin = Admin(parts.store, parts.homeserver, parts.doors, self.moderation, self.admin_key, rules)
-        self.api = build(webhooks, admin, Ready(self.readiness), version=__version__)
+        pages = self._pages(admission, visitors).routes()
+        self.api = build(webhooks, admin, Ready(self.readiness), version=__version__, pages=pages)
         return FormsFirst(self.api, webhooks)
+
+    def _pages(self, admission: Admission, visitors: Visitors) -> PublicPages:
+        """The doors' own pages."""
+        parts, signer = self.parts, Signer(self.parts.store)
+        return PublicPages(
+            doors=parts.doors,
+            admission=admission,
+            proof=ProofOfWork(parts.store, signer, parts.clock),
+            stamps=Stamps(signer, parts.clock),
+            requests=Requests(visitors.address, read_body, status_of, headers_for, BODY_LIMIT),
+        )
 
     async def start(self) -> None:
         """Open the store and begin the duties. The homeserver may be down: Knock serves all the same.

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.api.running import Running, Starting, started
+from tests.api.visiting import DOORS
 
 
 @pytest.fixture
@@ -26,3 +27,10 @@ def starting(tmp_path: Path) -> Starting:
         return started(tmp_path, **settings)
 
     return start
+
+
+@pytest.fixture
+async def garden(tmp_path: Path) -> AsyncIterator[Running]:
+    """Knock with a door that has a page of its own."""
+    async with started(tmp_path, doors=DOORS) as running:
+        yield running

@@ -13,7 +13,25 @@ from mknock.api.application import DOORS_FORM_ROUTE, FORM_ROUTE
 from mknock.settings import Settings
 from mknock.wiring import Installation, parts_of
 
-FOR_EVERYBODY = {"/", "/healthz", "/readyz", "/docs", "/openapi.json", FORM_ROUTE, DOORS_FORM_ROUTE}
+FOR_VISITORS = {
+    "/d/{slug}",
+    "/d/{slug}/",
+    "/d/{slug}/check",
+    "/d/{slug}/challenge",
+    "/d/{slug}/logo/{digest}",
+    "/d/{slug}/s/{token}",
+    "/static/colour/{digits}.css",
+    "/static/{digest}/{name:path}",
+}
+FOR_EVERYBODY = {
+    "/",
+    "/healthz",
+    "/readyz",
+    "/docs",
+    "/openapi.json",
+    FORM_ROUTE,
+    DOORS_FORM_ROUTE,
+} | FOR_VISITORS
 WRONG = {
     "no key": {},
     "an empty key": {"Authorization": "Bearer "},

@@ -46,6 +46,8 @@ class Visit:
     room: str
     people: list[str]
     answers: dict[str, str] = field(default_factory=dict)
+    tokens: list[str] = field(default_factory=list)
+    """Of the private pages that visitors were led to."""
 
     @property
     def canaries(self) -> list[str]:
@@ -73,13 +75,16 @@ async def _visited(directory: Path, more: dict[str, str], arguments: tuple[str, 
         people = [account.user_id for account in await fake.users(30)]
         secrets = {"FORM_TOKEN": FORM_TOKEN, "API_KEY": API_KEY, "SECRET_KEY": SECRET_KEY}
         secrets["TALLY_SIGNING_SECRET"] = SIGNING_SECRET
-        env = environment(fake.url, bot, room, **secrets, BASE_BACKOFF_DELAY="0.1", **more)
+        env = environment(
+            fake.url, bot, room, **secrets, PAGE_TITLE="Garden", BASE_BACKOFF_DELAY="0.1", **more
+        )
         with Server.uvicorn(directory, env, *arguments) as server:
             await server.wait_ready("/readyz")
             visit = Visit(server, fake, bot, room, people)
             async with server.client() as client:
                 await _knock_well(visit, client)
                 await _knock_badly(visit, client)
+                await _visit_the_page(visit, client)
                 await _moderate(visit, client)
                 await _hear_the_homeserver_talk(visit, client)
                 await _break_the_store(visit, client, directory / "data" / "knock.db")
@@ -124,6 +129,17 @@ async def _knock_badly(visit: Visit, client: httpx2.AsyncClient) -> None:
         await client.get(f"/{path}?token={FORM_TOKEN}&key={API_KEY}")  # these say back what they are asked
     for path in ("/", "/healthz", "/readyz", "/docs", "/openapi.json", "/nowhere"):
         await visit.ask(client, "GET", path)
+
+
+async def _visit_the_page(visit: Visit, client: httpx2.AsyncClient) -> None:
+    for path in ("/d/main", "/d/main/challenge", f"/d/none?token={FORM_TOKEN}"):
+        await visit.ask(client, "GET", path)
+    for typed in (visit.people[20], "not an ID"):
+        await visit.ask(client, "POST", "/d/main/check", data={"matrix_id": typed})
+    answer = await visit.ask(client, "POST", "/d/main", data={"matrix_id": visit.people[20]})
+    place = answer.headers["location"]
+    visit.tokens.append(place.rpartition("/")[2])
+    assert (await visit.ask(client, "GET", f"/d/{place}")).status_code == 200
 
 
 async def _moderate(visit: Visit, client: httpx2.AsyncClient) -> None:
@@ -199,9 +215,10 @@ async def test_no_canary_comes_out_of_a_run_full_of_trouble(tmp_path: Path, run:
     written, statuses = visit.server.output, {name[-3:] for name in visit.answers}
 
     assert visit.traitors() == []
-    assert [each for each in visit.canaries if each in written] == []
+    assert [each for each in visit.canaries + visit.tokens if each in written] == []
     # The run was as it should be: requests in the access log, their secrets not, and real trouble.
     assert "POST /invite_from_form" in written
+    assert "GET /d/main/s/" in written
     assert "token=" not in written
     assert "Traceback" in written
     assert statuses >= {"200", "401", "404", "405", "413", "422", "500", "502", "503"}

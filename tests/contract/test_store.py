@@ -1342,6 +1342,38 @@ async def test_whoever_stops_waiting_takes_nobody_along(store: Store) -> None:
     assert (await kept(store, attempt())).knock.state is S.ADMITTED
 
 
+# --- the visitor's way back
+
+
+def with_receipt(receipt: str, who: MatrixID | None = None, **more: Any) -> Attempt:
+    knocking = anonymous(who, **more)
+    return replace(knocking, submission=replace(knocking.submission, receipt=receipt))
+
+
+@pytest.mark.parametrize("judge", [decide, HOLD, REFUSE])
+async def test_a_receipt_leads_to_the_knock_whatever_was_decided(store: Store, judge: Judge) -> None:
+    knock = (await kept(store, with_receipt("r1"), judge)).knock
+    assert await store.knock_with_receipt("r1") == knock
+
+
+async def test_the_receipt_of_a_repeat_leads_to_the_knock_on_record(store: Store) -> None:
+    first = (await kept(store, with_receipt("r1", ALICE))).knock
+    await kept(store, with_receipt("r2", ALICE))
+    assert [(await store.knock_with_receipt(each) or first).id for each in ("r1", "r2")] == [first.id] * 2
+
+
+@pytest.mark.parametrize("receipt", ["r2", "", "receipt:r1"])
+async def test_an_unknown_receipt_leads_nowhere(store: Store, receipt: str) -> None:
+    await kept(store, with_receipt("r1"))
+    await kept(store, attempt())
+    assert await store.knock_with_receipt(receipt) is None
+
+
+async def test_a_delivery_is_no_receipt(store: Store) -> None:
+    await kept(store, attempt(event="r1"))
+    assert await store.knock_with_receipt("r1") is None
+
+
 # --- many at once
 
 

@@ -297,9 +297,11 @@ async def statements(store: SqliteStore, acting: Callable[[], Awaitable[Any]]) -
 
 
 def knocking(case: str, *, trusted: bool, **more: Any) -> Callable[[SqliteStore], Awaitable[Any]]:
-    """What is measured: the knock of the person whom the case is about."""
+    """What is measured: the knock of the person whom the case is about; without trust, at Knock's own page."""
     event = "e1" if trusted else ""
     chosen = attempt(case, NOW + 7200, trusted=trusted, sender="home", event=event, **more)
+    if not trusted:
+        chosen = replace(chosen, submission=replace(chosen.submission, receipt=f"receipt of {case}"))
     return lambda store: kept(store, chosen)
 
 

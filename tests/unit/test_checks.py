@@ -12,7 +12,9 @@ from mknock.checks.blocklist import blocklist
 from mknock.checks.history import history
 from mknock.checks.honeypot import honeypot
 from mknock.checks.policy import policy
+from mknock.checks.proof_of_work import proof_of_work
 from mknock.checks.room_replaced import room_replaced
+from mknock.checks.too_fast import too_fast
 from mknock.checks.windows import windows
 from mknock.domain.doors import Door, Limits, Policy
 from mknock.domain.ids import MatrixID
@@ -198,6 +200,34 @@ HELD_AGAIN = Decision(Outcome.HOLD, Reason.WAVE)
 REFUSED = Decision(Outcome.REFUSE, Reason.HONEYPOT)
 
 
+# --- Knock's own page
+
+
+def on_the_page(**more: Any) -> Attempt:
+    return replace(knocking(), submission=Submission("page", ALICE, **more))
+
+
+@pytest.mark.parametrize(
+    ("worked", "outcome"), [(None, Outcome.ADMIT), (True, Outcome.ADMIT), (False, Outcome.HOLD)]
+)
+def test_who_was_asked_for_a_proof_of_work_and_showed_none_is_held(
+    worked: bool | None, outcome: Outcome
+) -> None:
+    assert proof_of_work(on_the_page(worked=worked), known()).outcome is outcome
+
+
+@pytest.mark.parametrize(("timely", "outcome"), [(True, Outcome.ADMIT), (False, Outcome.HOLD)])
+def test_who_fills_in_the_page_faster_than_a_person_is_held(timely: bool, outcome: Outcome) -> None:
+    assert too_fast(on_the_page(timely=timely), known()).outcome is outcome
+
+
+def test_a_proof_of_work_lets_nobody_in_who_is_blocked() -> None:
+    assert decide(on_the_page(worked=True), known(rule=RULE)).reason is Reason.BLOCKED
+
+
+# --- together
+
+
 def says(decision: Decision) -> Check:
     return lambda _attempt, _facts: decision
 
@@ -241,7 +271,16 @@ def test_of_two_reasons_to_hold_the_replaced_room_is_the_last() -> None:
 
 
 def test_every_check_is_run() -> None:
-    assert set(CHECKS) == {honeypot, blocklist, history, windows, policy, room_replaced}
+    assert set(CHECKS) == {
+        honeypot,
+        blocklist,
+        history,
+        windows,
+        proof_of_work,
+        too_fast,
+        policy,
+        room_replaced,
+    }
 
 
 @pytest.mark.promise(3)

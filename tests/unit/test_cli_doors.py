@@ -18,6 +18,7 @@ DOORS = f"""
 room = "{ROOM}"
 policy = "prove-first"
 reminders = "off"
+page.title = "Garden"
 secrets.token = "{TOKEN}"
 questions = [{{key = "why", label = "Why?"}}]
 """
@@ -43,6 +44,7 @@ def test_the_check_says_what_each_door_will_do(run: Run) -> None:
     assert "forms: let in by its token" in checked.output
     assert "never reminded" in checked.output
     assert "questions: why" in checked.output
+    assert "page: /d/garden" in checked.output
 
 
 @pytest.mark.parametrize("policy", Policy)

@@ -9,7 +9,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mknock.domain.doors import Door, FormReading, Latecomers, Limits, Policy, Question, QuestionKind, Removal
+from mknock.domain.doors import (
+    Door,
+    FormReading,
+    Latecomers,
+    Limits,
+    Page,
+    Picture,
+    Policy,
+    Question,
+    QuestionKind,
+    Removal,
+)
 from mknock.settings import Settings, SettingsError, load_doors, load_settings
 from mknock.settings.door_table import SecretsTable
 from mknock.wiring import doors_of
@@ -68,6 +79,7 @@ welcome = {{ text = "Hello {{user}}", delay = 5, everyone = true, unencrypted = 
 form = {{ id_field = "ID", honeypot_field = "url", default_server = "Knock.Test" }}
 limits = {{ window = 30, door = 12, homeserver = 6, sender = 3 }}
 secrets = {{ token = "{SECRET}", tally = "t", webhook = "{WHSEC}" }}
+page = {{ title = "Garden", text = "**Hi**", rules = "Be kind.", colour = "#27C" }}
 
 [[doors.garden.questions]]
 key = "why"
@@ -95,6 +107,7 @@ def test_every_key_is_heeded() -> None:
     assert said.reading == FormReading("ID", "url", "knock.test")
     assert said.limits == Limits(30.0, 12, 6, 3)
     assert (said.secrets.token, said.secrets.signing) == (SECRET, {"tally": "t", "webhook": WHSEC})
+    assert said.page == Page("Garden", "**Hi**", "Be kind.", "#2277cc")
     assert said.questions == (
         Question("why", "Why?", QuestionKind.CHOICE, True, ("bees", "trees"), "One will do."),
     )
@@ -231,6 +244,14 @@ def test_a_room_that_is_named_wrongly_is_not_missing_as_well() -> None:
         ("cooldown = [1]", "cooldown must be seconds from 0"),
         ("reminders = [1]", "reminders must list times after the invite"),
         ("invite_reason = 5", "invite_reason must be text, between quotation marks."),
+        (
+            'page.text = "Hi"',
+            "page has no title: write one, since a page without a headline is not shown.",
+        ),
+        (
+            'page = { title = "G", colour = "red" }',
+            "page.colour must be a colour such as #2e7d32, but is 'red'.",
+        ),
         ('welcome = "hi"', "welcome must be a table, such as [doors.garden.welcome]."),
         ('welcome.everyone = "perhaps"', "welcome.everyone must be true or false, but is 'perhaps'."),
         ('form.default_server = "https://x"', "form.default_server must be a server's name"),
@@ -254,6 +275,65 @@ def test_a_room_that_is_named_wrongly_is_not_missing_as_well() -> None:
 )
 def test_a_wrong_value_is_told_with_its_door_and_its_key(said: str, sentence: str) -> None:
     assert wrong_door(said).startswith(sentence)
+
+
+GIF = b"GIF89a\x01\x00"
+
+
+def test_a_door_without_a_title_has_no_page() -> None:
+    assert door().page is None
+
+
+def test_a_page_can_be_taken_away() -> None:
+    assert door('page = { title = "Garden", on = false }').page is None
+
+
+def test_a_door_of_the_file_takes_nothing_from_the_page_of_the_environment() -> None:
+    main, said = doors_of(
+        loaded(f'[doors.garden]\nroom = "{ROOM}"', **MAIN, PAGE_TITLE="Main", PAGE_COLOUR="#000")
+    )
+    assert (main.page, said.page) == (Page("Main", colour="#000000"), None)
+
+
+def test_the_texts_of_a_page_may_stand_in_files() -> None:
+    Path("rules.md").write_text("Be kind.\n")
+    page = door('page = { title = "Garden", rules_file = "rules.md" }').page
+    assert page is not None
+    assert page.rules == "Be kind."
+
+
+def test_a_logo_is_what_its_bytes_say() -> None:
+    Path("logo.svg").write_bytes(GIF)
+    assert door('page = { title = "Garden", logo = "logo.svg" }').page == Page(
+        "Garden", logo=Picture(GIF, "image/gif")
+    )
+
+
+def test_a_change_of_the_logo_is_a_change_of_the_doors() -> None:
+    Path("logo.gif").write_bytes(GIF)
+    text = f'[doors.garden]\nroom = "{ROOM}"\npage = {{ title = "Garden", logo = "logo.gif" }}'
+    assert Path("logo.gif") in loaded(text).doors.sources
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "cannot be read"),
+        (b"<svg onload='alert(1)'/>", "is no PNG, JPEG, WebP or GIF image"),
+        (b"", "is no PNG"),
+        (GIF + b"x" * 200 * 1024, "is larger than 200 KiB"),
+    ],
+)
+def test_a_logo_that_cannot_be_used_is_told_with_its_door(content: bytes | None, why: str) -> None:
+    if content is not None:
+        Path("logo.png").write_bytes(content)
+    with pytest.raises(SettingsError, match=f'doors.toml: door "garden": page.logo names .*{why}'):
+        door('page = { title = "Garden", logo = "logo.png" }')
+
+
+def test_the_logo_of_the_environment_is_told_by_its_setting() -> None:
+    with pytest.raises(SettingsError, match=r"PAGE_LOGO names none\.png, which cannot be read"):
+        doors_of(loaded("", **MAIN, PAGE_TITLE="Main", PAGE_LOGO="none.png"))
 
 
 def test_a_welcome_that_cannot_be_understood_is_told_with_its_door() -> None:

@@ -349,6 +349,8 @@ class Run:
             ("http://other.test/form?token=canary", {}),
             ("/error?token=canary", {}),
             ("/ws?token=canary", UPGRADE),
+            ("/d/garden/s/canary", {}),
+            ("/below/d/garden/s/canary?lang=canary", {}),
             ("/form?token=canary", {"Upgrade": "h9", "Connection": "Upgrade"}),
             ("/form?token=canary", {"Content-Length": "canary"}),
         ]:
@@ -379,6 +381,10 @@ def test_uvicorn_still_writes_its_access_log(run: Run) -> None:
 
 def test_a_query_that_was_there_is_hinted_at(run: Run) -> None:
     assert re.search(r"GET /form\?(…|\\u2026) HTTP/1\.1", run.output)
+
+
+def test_whose_status_page_was_visited_is_not_written(run: Run) -> None:
+    assert re.search(r"GET /d/garden/s/(…|\\u2026) HTTP/1\.1", run.output)
 
 
 def test_the_websocket_handshake_was_logged_too(run: Run) -> None:

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute
 
 from mknock.api.common import error_response
 from mknock.api.health import Ready, running
@@ -62,8 +63,9 @@ def build(
     ready: Ready,
     *,
     version: str,
+    pages: Sequence[BaseRoute] = (),
 ) -> FastAPI:
-    """Put the application together."""
+    """Put the application together. ``pages`` are those for visitors, which know nothing of the rest."""
     app = Described(
         title="Knock",
         version=version,
@@ -73,6 +75,7 @@ def build(
         redirect_slashes=False,
     )
     _add_forms(app, webhooks)
+    app.router.routes.extend(pages)
     for path in ("/", "/healthz"):
         app.add_route(path, running, methods=["GET", "HEAD"])
     app.add_route("/readyz", ready.__call__, methods=["GET", "HEAD"])

@@ -14,14 +14,25 @@ from mknock.checks.blocklist import blocklist
 from mknock.checks.history import history
 from mknock.checks.honeypot import honeypot
 from mknock.checks.policy import policy
+from mknock.checks.proof_of_work import proof_of_work
 from mknock.checks.room_replaced import room_replaced
+from mknock.checks.too_fast import too_fast
 from mknock.checks.windows import windows
 from mknock.domain.knocks import ADMITTED, Decision, Outcome
 from mknock.ports import Attempt, Facts
 
 Check = Callable[[Attempt, Facts], Decision]
 
-CHECKS: Sequence[Check] = (honeypot, blocklist, history, windows, policy, room_replaced)
+CHECKS: Sequence[Check] = (
+    honeypot,
+    blocklist,
+    history,
+    windows,
+    proof_of_work,
+    too_fast,
+    policy,
+    room_replaced,
+)
 
 
 def decide(attempt: Attempt, facts: Facts, checks: Sequence[Check] = CHECKS) -> Decision:

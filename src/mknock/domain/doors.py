@@ -94,6 +94,29 @@ class Question:
     hint: str = ""
 
 
+DEFAULT_COLOUR = "#3b5bdb"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image as browsers get it."""
+
+    content: bytes = field(repr=False)
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Knock's own page of a door, as its owner describes it. ``text`` and ``rules`` are Markdown."""
+
+    title: str
+    text: str = ""
+    rules: str = ""
+    """What whoever knocks has to accept; "" asks for nothing."""
+    colour: str = DEFAULT_COLOUR
+    logo: Picture | None = None
+
+
 class Removal(StrEnum):
     """What happens to a member who comes onto the block-list."""
 
@@ -175,6 +198,8 @@ class Door:
     matching: Matching = field(default_factory=Matching)
     secrets: FormSecrets = field(default_factory=FormSecrets, repr=False)
     questions: tuple[Question, ...] = ()
+    page: Page | None = None
+    """None: it has no page of Knock's own."""
     setting: str = "NEW_ROOM_ID"
     """What the owner changes to give the door another room."""
     replaced: bool = False

@@ -83,6 +83,10 @@ class Reason(StrEnum):
     UNBLOCKED = "unblocked"
     """The rule that had ended it was removed."""
     WAVE = "wave"
+    NO_PROOF_OF_WORK = "no_proof_of_work"
+    """The visitor's browser showed no work, or work that was shown before: most often it runs no JavaScript."""
+    TOO_FAST = "too_fast"
+    """Knock's own page came back sooner than a person can fill it in, or after a day, or was never opened."""
     REVIEW = "review"
     DOOR_CLOSED = "door_closed"
     ROOM_REPLACED = "room_replaced"
@@ -153,6 +157,11 @@ class Submission:
     platform's own id of the delivery ("" when it has none); ``trap`` holds what was
     written into the field that people cannot see; ``sender_address`` is
     the visitor's network address as far as the platform passes it on.
+
+    The rest is known of Knock's own page alone: ``worked`` says whether the
+    browser showed a proof of work (None: nobody asked for one), ``timely``
+    whether the form took as long as a person needs, and ``receipt`` is the hash
+    of the token that leads the visitor back ("" when there is none).
     """
 
     platform: str
@@ -162,6 +171,9 @@ class Submission:
     trap: str = ""
     answers: tuple[Answer, ...] = ()
     sender_address: str = ""
+    worked: bool | None = None
+    timely: bool = True
+    receipt: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

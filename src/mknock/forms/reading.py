@@ -76,7 +76,7 @@ def read_fields(
         problem=person.problem,
         event_id=_event_id(event_id),
         trap=_trap(form.traps),
-        answers=_answers([field for field in form.questions if field not in person.named]),
+        answers=answers_of([field for field in form.questions if field not in person.named]),
         sender_address=one_line(sender_address, LONGEST_LABEL),
     )
 
@@ -229,7 +229,7 @@ def _strings(value: Any) -> list[str]:
 # --- the answers ----------------------------------------------------------------------------------
 
 
-def _answers(questions: list[Field]) -> tuple[Answer, ...]:
+def answers_of(questions: list[Field]) -> tuple[Answer, ...]:
     """Return what was answered, as short text, until there is enough of it."""
     answers: list[Answer] = []
     left = MOST_BYTES

@@ -171,7 +171,9 @@ def address(public_url: str | None) -> Finding:
         )
     if not public_url.startswith("https://"):
         return odd(
-            what, f"{public_url} is not https, so form tokens travel in the open: put a TLS proxy in front"
+            what,
+            f"{public_url} is not https, so form tokens travel in the open, and browsers do no proof of work"
+            " for Knock's own page: put a TLS proxy in front",
         )
     return good(what, f"forms post to {public_url}/invite_from_form")
 

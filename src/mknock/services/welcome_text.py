@@ -126,6 +126,11 @@ def sanitised(text: str) -> str:
     )
 
 
+def as_html(markdown: str) -> str:
+    """An owner's Markdown as HTML, without placeholders, and with nothing in it but what a welcome may hold."""
+    return sanitised(_markdown().render(markdown))
+
+
 def _marked(text: str) -> Iterator[str]:
     """The template piece by piece, placeholders as marks and doubled braces as single ones."""
     end = 0

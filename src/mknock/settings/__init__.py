@@ -7,7 +7,7 @@ everything that is wrong at once, one sentence a problem, and never repeats a se
 
 from __future__ import annotations
 
-from mknock.settings.door_table import DoorTable, LimitsTable
+from mknock.settings.door_table import DoorTable, LimitsTable, PageTable
 from mknock.settings.doors_file import PLACEHOLDER, DoorsFile, doors_paths
 from mknock.settings.problems import SettingsError, edits
 from mknock.settings.reading import load_doors, load_settings
@@ -24,6 +24,7 @@ __all__ = [
     "DoorTable",
     "DoorsFile",
     "LimitsTable",
+    "PageTable",
     "Settings",
     "SettingsError",
     "SignIn",

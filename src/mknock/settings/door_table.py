@@ -12,7 +12,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from mknock.settings.values import (
     YEAR,
     BlockedMembers,
+    Colour,
     Count,
+    LongText,
     Matches,
     Policy,
     Reminders,
@@ -102,6 +104,23 @@ class SecretsTable(Table):
         return {name: secret.get_secret_value() for name, secret in named.items() if secret is not None}
 
 
+class PageTable(Table):
+    """The door has a page of Knock's own if there is a title here."""
+
+    on: Switch = Field(True, description="Whether the page is there.")
+    title: Title | None = Field(None, description="Headline of the page.")
+    text: LongText = Field("", description="Markdown below the headline.")
+    rules: LongText = Field("", description="Markdown that people have to accept.")
+    colour: Colour | None = Field(None, description="Colour of buttons and links, such as #2e7d32.")
+    logo: Title | None = Field(None, description="File of an image above the headline.")
+
+    @model_validator(mode="after")
+    def _has_a_title(self) -> Self:
+        if self.title is None and self.model_fields_set - {"on"}:
+            raise ValueError("has no title: write one, since a page without a headline is not shown.")
+        return self
+
+
 class QuestionTable(Table):
     key: Slug = Field(description="Its name for programs.")
     label: Title = Field(description="What people read.")
@@ -157,6 +176,7 @@ class DoorTable(Table):
     secrets: SecretsTable = Field(
         SecretsTable.model_validate({}), description="What a form must show to be let in."
     )
+    page: PageTable = Field(PageTable.model_validate({}), description="Knock's own page of the door.")
     questions: tuple[QuestionTable, ...] = Field((), description="What the door asks people.")
 
     @model_validator(mode="after")
@@ -177,6 +197,8 @@ class DoorTable(Table):
 BY_NAME: tuple[tuple[str, ...], ...] = (
     ("room",),
     ("welcome", "text"),
+    ("page", "text"),
+    ("page", "rules"),
     *(("secrets", name) for name in SecretsTable.model_fields),
 )
 """What need not stand in the file: ``…_file`` names a file that holds it, ``…_env`` a variable."""

@@ -142,7 +142,15 @@ class _Reading:
             place = filled.get(above[0]) if above else filled
             if isinstance(place, dict):
                 self._fill(door, ".".join((*above, key)), place, key)
+        self._find_logo(filled.get("page"))
         return filled
+
+    def _find_logo(self, page: object) -> None:
+        """Its path is relative to this file; a change of the image is one of the doors."""
+        if isinstance(page, dict) and isinstance(name := page.get("logo"), str) and name.strip():
+            path = self._path.parent / name.strip()
+            page["logo"] = str(path)
+            self._sources.append(path)
 
     def _fill(self, door: str, shown: str, place: Json, key: str) -> None:
         ways = [way for way in (key, f"{key}_file", f"{key}_env") if way in place]
@@ -232,7 +240,7 @@ def _hint(door: str, key: Key) -> str:
     distance, nearest = min((edits(name, one), one) for one in known)
     if distance <= max(1, len(name) // 3):
         return f"did you mean {nearest}?"
-    for table in ("welcome", "form", "limits", "secrets"):
+    for table in ("welcome", "form", "limits", "secrets", "page"):
         if name in _names(table) and above != [table]:
             return f"it belongs into [doors.{door}.{table}]."
     return "see docs/reference/doors.md for the keys there are."

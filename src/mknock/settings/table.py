@@ -14,11 +14,13 @@ from mknock.settings.values import (
     YEAR,
     Address,
     BlockedMembers,
+    Colour,
     Count,
     Email,
     ListRoom,
     LogFormat,
     LogLevel,
+    LongText,
     Matches,
     MatrixUser,
     Networks,
@@ -134,6 +136,15 @@ class Settings(BaseModel):
     form_honeypot_field: str | None = Field(
         None, description="Key or label of the field that people cannot see."
     )
+
+    # Knock's own page
+    page_title: ShortText | None = Field(
+        None, description="Headline of Knock's own page of the door; unset: the door has no page."
+    )
+    page_text: LongText | None = Field(None, description="Markdown below the headline.")
+    page_rules: LongText | None = Field(None, description="Markdown that people have to accept.")
+    page_colour: Colour | None = Field(None, description="Colour of buttons and links, such as #2e7d32.")
+    page_logo: Path | None = Field(None, description="File of an image above the headline.")
 
     # limits
     max_requests_per_window: Count = Field(

@@ -230,6 +230,19 @@ def _short_text(value: str) -> str:
     return value
 
 
+def _colour(value: str) -> str:
+    digits = value.removeprefix("#").lower()
+    if not re.fullmatch("[0-9a-f]{3}|[0-9a-f]{6}", digits):
+        raise ValueError(f"must be a colour such as #2e7d32, but is {shown(value)}.")
+    return "#" + (digits if len(digits) == 6 else "".join(2 * digit for digit in digits))
+
+
+def _long_text(value: str) -> str:
+    if len(value) > 20_000:
+        raise ValueError("must be at most 20,000 characters.")
+    return value
+
+
 def _reminders(value: object) -> tuple[float, ...]:
     if not isinstance(value, str):
         return tuple(value) if isinstance(value, Iterable) else ()
@@ -282,6 +295,8 @@ PostgresAddress = Annotated[SecretStr, AfterValidator(_postgres_address)]
 Slug = Annotated[str, AfterValidator(slug)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(_networks)]
 ShortText = Annotated[str, AfterValidator(_short_text)]
+LongText = Annotated[str, AfterValidator(_long_text)]
+Colour = Annotated[str, AfterValidator(_colour)]
 Reminders = Annotated[tuple[float, ...], BeforeValidator(_reminders)]
 BlockedMembers = Annotated[str, one_of("kick", "ban", "report")]
 Policy = Annotated[str, one_of("auto", "review", "prove-first", "closed")]

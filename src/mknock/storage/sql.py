@@ -73,6 +73,9 @@ KNOWN = f"""SELECT (SELECT knock_id FROM events WHERE name = $3),
  AND (expires_at IS NULL OR expires_at > $9)"""  # noqa: S608
 """Besides the history: the knock of a delivery seen before, whether one is open elsewhere, the counts of the
 homeserver and of the door, and the rule that names the person."""
+KNOCK_OF_EVENT = (
+    f"SELECT {KNOCK_COLUMNS} FROM knocks WHERE id = (SELECT knock_id FROM events WHERE name = $1)"  # noqa: S608
+)
 REPEAT = "UPDATE knocks SET repeats = repeats + 1, seen_at = $2 WHERE id = $1"
 WRITE_KNOCK = """UPDATE knocks SET user_id = $3, state = $4, reason = $5, detail = $6, rule = $7, updated_at = $8,
  due_at = $9, attempts = $10, invited_at = $11, joined_at = $12, welcomed_at = $13, fence = $14, expires_at = $15,

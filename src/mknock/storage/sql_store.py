@@ -115,6 +115,10 @@ class SqlStore(ABC):
         rows = await self._read(sql.KNOCK, knock_id)
         return knock_of(rows[0]) if rows else None
 
+    async def knock_with_receipt(self, receipt: str) -> Knock | None:
+        rows = await self._read(sql.KNOCK_OF_EVENT, transactions.receipt_name(receipt))
+        return knock_of(rows[0]) if rows else None
+
     async def knocks_of(self, user_key: str, *, states: frozenset[KnockState] | None = None) -> list[Knock]:
         knocks = map(knock_of, await self._read(sql.OF_PERSON, user_key))
         return [knock for knock in knocks if states is None or knock.state in states]

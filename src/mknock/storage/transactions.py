@@ -231,6 +231,7 @@ def _repeat(attempt: Attempt, before: Knock, event: str) -> Steps[Kept]:
     """Count on the record there is."""
     yield sql.REPEAT, (before.id, attempt.at)
     yield from _remember(event, before.id, attempt.at)
+    yield from _remember(receipt_name(attempt.submission.receipt), before.id, attempt.at)
     return Kept(replace(before, repeats=before.repeats + 1, seen_at=attempt.at), repeat=True)
 
 
@@ -239,9 +240,15 @@ def _keep(attempt: Attempt, person: str, event: str, decision: Decision) -> Step
     knock = _knock(attempt, person, decision)
     yield sql.ADD_KNOCK, knock_row(knock)
     yield from _remember(event, knock.id, attempt.at)
+    yield from _remember(receipt_name(attempt.submission.receipt), knock.id, attempt.at)
     yield sql.ADD_ENTRY, entry_row(knock.id, _decided(attempt, knock, decision))
     yield sql.WAKE, ()  # whatever the decision (promise 6)
     return Kept(knock)
+
+
+def receipt_name(receipt: str) -> str:
+    """The name under which a visitor's way back is kept, beside the deliveries, whose names hold no colon."""
+    return receipt and f"receipt:{receipt}"
 
 
 def _remember(event: str, knock_id: str, at: float) -> Generator[Step, Rows, None]:
