@@ -21,7 +21,7 @@ def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     with _ending_at_once():
-        from mknock.wiring import application_from_environment
+        from mknock.wiring.application import application_from_environment
 
         globals()["app"] = made = application_from_environment()
     return made

@@ -32,7 +32,10 @@ from mknock.services.doors import Doors
 from mknock.services.rule_book import RuleBook
 from mknock.settings import Settings, load_doors
 from mknock.telemetry import configure_logging
-from mknock.wiring import Application, Installation, Parts, doors_of, store_of
+from mknock.wiring.application import Application
+from mknock.wiring.doors import doors_of
+from mknock.wiring.installation import Installation
+from mknock.wiring.parts import Parts, store_of
 
 Json = dict[str, Any]
 

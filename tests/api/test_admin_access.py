@@ -11,7 +11,8 @@ from tests.api.running import API_KEY, BEARER, FORM_TOKEN, Running, Starting
 
 from mknock.api.application import DOORS_FORM_ROUTE, FORM_ROUTE
 from mknock.settings import Settings
-from mknock.wiring import Installation, parts_of
+from mknock.wiring.installation import Installation
+from mknock.wiring.parts import parts_of
 
 FOR_VISITORS = {
     "/d/{slug}",

@@ -19,7 +19,7 @@ from tests.api.test_form_gate import BODY
 from tests.kit.processes import wait_until
 
 from mknock.domain.knocks import Knock, KnockState, Reason
-from mknock.wiring import _hear_signals
+from mknock.wiring.application import _hear_signals
 
 S = KnockState
 DOORS = f"""

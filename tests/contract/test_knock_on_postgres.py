@@ -16,7 +16,7 @@ from tests.kit.postgres import PASSWORD, PgBouncer, Postgres, newest
 from tests.kit.processes import Server, wait_until
 
 from mknock.settings import Settings, SettingsError
-from mknock.wiring import store_of
+from mknock.wiring.parts import store_of
 
 SECRET_KEY = "a secret key of thirty-two characters"
 PEOPLE = 100

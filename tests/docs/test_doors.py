@@ -12,7 +12,7 @@ from mknock.domain.doors import Policy, QuestionKind
 from mknock.settings import NAMES, SettingsError, load_settings
 from mknock.settings.door_table import BY_NAME
 from mknock.settings.doors_file import keys
-from mknock.wiring import doors_of
+from mknock.wiring.doors import doors_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/reference/doors.md").read_text(encoding="utf-8")

@@ -12,7 +12,8 @@ import pytest
 
 from mknock.api.reference import Described
 from mknock.settings import Settings
-from mknock.wiring import Installation, parts_of
+from mknock.wiring.installation import Installation
+from mknock.wiring.parts import parts_of
 
 Json = dict[str, Any]
 

@@ -23,7 +23,7 @@ from mknock.domain.doors import (
 )
 from mknock.settings import Settings, SettingsError, load_doors, load_settings
 from mknock.settings.door_table import SecretsTable
-from mknock.wiring import doors_of
+from mknock.wiring.doors import doors_of
 
 ROOM = "!garden:knock.test"
 MAIN = {"NEW_ROOM_ID": "!main:knock.test"}

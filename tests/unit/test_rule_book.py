@@ -17,7 +17,7 @@ from mknock.ports import Entry
 from mknock.services import rule_book
 from mknock.services.rule_book import STRICT, RuleBook, stance_of, told
 from mknock.storage.sqlite import SqliteStore
-from mknock.wiring import matching_of
+from mknock.wiring.doors import matching_of
 
 MALLORY = "@mallory:example.org"
 CLOCK = SetClock()

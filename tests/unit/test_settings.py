@@ -23,7 +23,7 @@ from mknock.settings import (
     edits,
     load_settings,
 )
-from mknock.wiring import door_of
+from mknock.wiring.doors import door_of
 
 ROOM = "!abcdefgh:knock.test"
 TOKEN = "syt_canary_0123456789"

@@ -6,7 +6,7 @@ import click
 
 from mknock.cli.running import read_settings, with_parts
 from mknock.cli.terminal import complain, say
-from mknock.wiring import settle_api_key
+from mknock.wiring.parts import settle_api_key
 
 
 @click.command("api-key")

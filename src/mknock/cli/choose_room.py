@@ -10,7 +10,7 @@ from mknock.cli.terminal import WrongAnswer, ask, plain, say
 from mknock.domain.errors import HomeserverError
 from mknock.services.room_choice import RoomChoice, rooms_of
 from mknock.settings import Settings
-from mknock.wiring import Parts
+from mknock.wiring.parts import Parts
 
 MOST_SHOWN = 20
 """Rooms in one list; with more, a part of the name narrows it down."""

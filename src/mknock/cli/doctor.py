@@ -11,7 +11,7 @@ from mknock.cli.running import read_settings, with_parts
 from mknock.cli.terminal import plain, say, say_json
 from mknock.services.findings import Finding, Verdict, bad, good
 from mknock.settings import Settings
-from mknock.wiring import Parts, doctor_of
+from mknock.wiring.parts import Parts, doctor_of
 
 MARKS: Final = {
     Verdict.GOOD: ("ok  ", "green"),

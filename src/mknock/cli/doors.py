@@ -13,7 +13,7 @@ from mknock.cli.running import read_settings
 from mknock.cli.terminal import complain, indented, say
 from mknock.domain.doors import Door, Limits, Policy
 from mknock.settings import Settings, SettingsError
-from mknock.wiring import doors_of
+from mknock.wiring.doors import doors_of
 
 POLICIES: Final = {
     Policy.AUTO: "invites at once whoever passes every check",

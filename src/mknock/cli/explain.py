@@ -15,7 +15,7 @@ from mknock.cli.terminal import MARGIN, complain, plain, say
 from mknock.domain.errors import InvalidMatrixID
 from mknock.domain.ids import MatrixID
 from mknock.matching import Engine, Finding, Match, Verdict, read_rules
-from mknock.wiring import Parts, rule_maker_of
+from mknock.wiring.parts import Parts, rule_maker_of
 
 UNREADABLE: Final = "unreadable"
 """The kind that stands with an ID that is none: whoever it is, nobody can invite them."""

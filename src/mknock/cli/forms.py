@@ -16,7 +16,7 @@ from mknock.domain.errors import NothingToDo
 from mknock.domain.knocks import Submission
 from mknock.forms import BY_NAME, FormPost, read
 from mknock.settings import SettingsError
-from mknock.wiring import doors_of
+from mknock.wiring.doors import doors_of
 
 MOST: Final = 1024 * 1024
 """Bytes that are read; a running Knock takes no more than 256 KiB."""

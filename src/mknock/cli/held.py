@@ -17,7 +17,7 @@ from mknock.domain.ids import MatrixID, parse_matrix_id
 from mknock.domain.knocks import Knock, KnockState, Reason
 from mknock.services.moderation import Moderation
 from mknock.services.rule_book import steps_in
-from mknock.wiring import Parts, moderation_of
+from mknock.wiring.parts import Parts, moderation_of
 
 ACTOR: Final = "cli"
 HELD: Final = frozenset({KnockState.HELD})

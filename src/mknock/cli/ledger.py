@@ -9,7 +9,7 @@ import click
 from mknock.cli.running import with_parts
 from mknock.cli.terminal import MARGIN, moment, plain, say, say_json
 from mknock.ports import Entry
-from mknock.wiring import Parts
+from mknock.wiring.parts import Parts
 
 
 @click.command()

@@ -16,7 +16,7 @@ from mknock.ports import RoomAddress
 from mknock.services.list_following import rules_of
 from mknock.services.list_survey import TOO_WIDE
 from mknock.services.subscriptions import Hit, Preview
-from mknock.wiring import Parts, subscriptions_of
+from mknock.wiring.parts import Parts, subscriptions_of
 
 ACTOR: Final = "cli"
 SHOWN: Final = 50

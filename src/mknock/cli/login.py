@@ -10,7 +10,7 @@ from mknock.domain.errors import KnockError
 from mknock.matrix.auth import CredentialsRefused, JwtSignIn, PasswordSignIn, SignIn
 from mknock.matrix.beeper import BeeperLogin
 from mknock.settings import Settings
-from mknock.wiring import Parts, setting_before, signed_in
+from mknock.wiring.parts import Parts, setting_before, signed_in
 
 
 class LoginRefused(KnockError):

@@ -13,7 +13,7 @@ from mknock.domain.errors import HomeserverError
 from mknock.matching.extent import Extent
 from mknock.services.rule_files import LARGEST, Format, Found, read, written
 from mknock.services.rule_making import Brought
-from mknock.wiring import Parts, rule_maker_of
+from mknock.wiring.parts import Parts, rule_maker_of
 
 FORMATS: Final = [form.value for form in Format]
 MOST_SHOWN: Final = 50

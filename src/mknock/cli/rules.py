@@ -13,7 +13,7 @@ from mknock.cli.terminal import MARGIN, moment, plain, say, say_json
 from mknock.domain.rules import Rule
 from mknock.services.rule_making import Made
 from mknock.settings import YEAR, duration
-from mknock.wiring import Parts, rule_maker_of
+from mknock.wiring.parts import Parts, rule_maker_of
 
 
 def _lasting(_: click.Context, __: click.Parameter, value: str | None) -> float | None:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from mknock.cli.terminal import complain
 from mknock.settings import Settings, load_settings
 from mknock.telemetry import configure_logging, keep_secret
-from mknock.wiring import Parts, parts_of
+from mknock.wiring.parts import Parts, parts_of
 
 T = TypeVar("T")
 

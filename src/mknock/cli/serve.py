@@ -10,7 +10,7 @@ import uvicorn
 
 from mknock.settings import load_settings
 from mknock.telemetry import configure_logging, keep_secret
-from mknock.wiring import can_start
+from mknock.wiring.parts import can_start
 
 
 @click.command()

@@ -22,7 +22,7 @@ from mknock.matrix.client import matrix_http
 from mknock.matrix.discovery import discovered
 from mknock.services.findings import Finding, Verdict
 from mknock.settings import SettingsError
-from mknock.wiring import Parts, doctor_of
+from mknock.wiring.parts import Parts, doctor_of
 
 SIGN_IN_SETTINGS = (
     "MATRIX_ACCESS_TOKEN",

@@ -12,7 +12,7 @@ from mknock.settings.doors_file import PLACEHOLDER, DoorsFile, doors_paths
 from mknock.settings.problems import SettingsError, edits
 from mknock.settings.reading import load_doors, load_settings
 from mknock.settings.table import FILE_NAMES, KNOWN, NAMES, NO_SIGN_IN, Settings, SignIn
-from mknock.settings.values import YEAR, duration
+from mknock.settings.values import YEAR, duration, plain
 
 __all__ = [
     "FILE_NAMES",
@@ -33,4 +33,5 @@ __all__ = [
     "edits",
     "load_doors",
     "load_settings",
+    "plain",
 ]

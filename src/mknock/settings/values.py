@@ -302,3 +302,8 @@ BlockedMembers = Annotated[str, one_of("kick", "ban", "report")]
 Policy = Annotated[str, one_of("auto", "review", "prove-first", "closed")]
 LogLevel = Annotated[str, one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", change=str.upper)]
 LogFormat = Annotated[str, one_of("auto", "console", "json")]
+
+
+def plain(secret: SecretStr | None) -> str:
+    """A secret's text; "" for none."""
+    return secret.get_secret_value() if secret else ""
