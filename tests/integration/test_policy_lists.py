@@ -117,6 +117,8 @@ async def test_a_rule_of_a_list_counts_within_seconds(synapse: Synapse, tmp_path
         await wait_until(partial(house.is_gone, member), within=SOON)
         print(f"rule to removal of a member: {time.monotonic() - began:.2f} s")
         await wait_until(partial(house.is_gone, invited), within=SOON)
+        everybody = [person.user_id for person in (member, invited, outside)]
+        await wait_until(partial(lists_are, house, *everybody), within=SOON)
 
         assert not await may_come(house, outside)
 
