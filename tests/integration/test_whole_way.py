@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.chaos.knockers import TOKEN, environment
 from tests.kit.account import Account, Json
-from tests.kit.cast import new_name
+from tests.kit.cast import new_name, unlike_name
 from tests.kit.processes import Server, wait_until
 from tests.kit.synapse import Synapse
 from tests.samples.forms import SAMPLES
@@ -60,7 +60,7 @@ class House:
         return self.ground.owner
 
     async def somebody(self) -> Account:
-        return await self.ground.synapse.user(new_name("visitor"))
+        return await self.ground.synapse.user(unlike_name("v"))
 
     async def knock(self, user_id: str) -> tuple[str, str]:
         """Post a form and wait for what becomes of it: the outcome and the reason."""

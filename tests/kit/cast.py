@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import secrets
+import string
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -33,6 +35,11 @@ def outcome(response: httpx2.Response) -> Outcome:
 def new_name(beginning: str) -> str:
     """Return a localpart that nobody has yet."""
     return f"{beginning}{next(_numbers)}"
+
+
+def unlike_name(beginning: str) -> str:
+    """Return a localpart that nobody has yet, and that resembles nobody's."""
+    return beginning + "".join(secrets.choice(string.ascii_lowercase) for _ in range(12))
 
 
 def with_token(homeserver: Homeserver, token: str) -> Caller:

@@ -122,7 +122,6 @@ def test_what_a_terminal_would_obey_is_not_printed(explain: Explain) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["@alice:example.org"], "--rules FILE"),
         (["--rules", "list.txt"], "either one USER_ID or --batch"),
         (["--rules", "list.txt", "--batch", "@alice:example.org"], "either one USER_ID or --batch"),
         (["--rules", "list.txt", "--batch", "--name", "Al"], "--name goes with one USER_ID"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from mknock.domain.rules import Rule
 from mknock.ports import Entry, RulesChanged
 from mknock.services.list_following import AGAIN, ListFollower, drop_rules
 from mknock.services.sessions import OwnSession
+from mknock.telemetry import configure_logging
 from mknock.workers.watch import Watch
 
 EVERY = 300.0
@@ -334,9 +336,14 @@ async def test_one_room_that_cannot_be_read_does_not_hold_up_another(following: 
 async def test_no_log_line_names_the_room(
     following: Following, room: PolicyRoom, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    configure_logging("INFO", "json")
     room.room.kick(KEEPER, BOT, {})
     following.shop.clock.forward(EVERY)
     await following.tick()
+    root.handlers[:] = handlers
+    root.setLevel(level)
     out, err = capsys.readouterr()
 
     assert "spam" in out + err

@@ -26,7 +26,7 @@ POLICIES: Final = {
 
 @click.group()
 def doors() -> None:
-    """Look at the doors: the environment's, and those of doors.toml."""
+    """Look at the doors of the environment and of doors.toml."""
 
 
 @doors.command()

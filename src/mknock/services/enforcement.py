@@ -15,6 +15,8 @@ from mknock.services.rule_book import RuleBook
 
 S = KnockState
 
+PAGE = 500
+"""Knocks that are read at once."""
 FEW = 20
 """People who are looked for one by one; for more, everybody's open knocks are looked through."""
 
@@ -49,6 +51,8 @@ class Enforcement:
     ) -> int:
         ended = 0
         async for knock in knocks:
+            if knock.reason is Reason.BLOCKED:  # its invite is about to be withdrawn
+                continue
             rule = self._book.blocking(knock.user_id)
             if rule is not None and (by is None or rule.id in by):
                 ended += await self._end(knock, rule, entry)
@@ -66,11 +70,11 @@ class Enforcement:
 
     async def _all_open(self) -> AsyncIterator[Knock]:
         for state in sorted(OPEN):
-            page = await self._store.knocks_in(frozenset({state}))
+            page = await self._store.knocks_in(frozenset({state}), limit=PAGE)
             while page:
                 for knock in page:
                     yield knock
-                page = await self._store.knocks_in(frozenset({state}), after=page[-1].id)
+                page = await self._store.knocks_in(frozenset({state}), limit=PAGE, after=page[-1].id)
 
     async def _end(self, knock: Knock, rule: Rule, entry: Entry) -> bool:
         def how(current: Knock) -> Knock:
@@ -99,11 +103,12 @@ class Enforcement:
         await self._store.change(knock.id, _unblocked(entry.at), entry)
 
     async def _may_wait_again(self, knock: Knock) -> bool:
-        """Whether the knock was held when the rule came, and nobody has knocked anew for the person since."""
+        """Whether the knock was open when the rule came, and nobody has knocked anew for the person since."""
         if knock.state is not S.REFUSED:
             return False
         ledger = await self._store.ledger(knock_id=knock.id)
-        if not any((line.before, line.after) == (S.HELD.value, S.REFUSED.value) for line in ledger):
+        waiting = (S.HELD.value, S.ADMITTED.value)
+        if not any(line.before in waiting and line.after == S.REFUSED.value for line in ledger):
             return False
         others = await self._store.knocks_of(knock.user_key, states=OPEN)
         return all(other.room_id != knock.room_id for other in others)
