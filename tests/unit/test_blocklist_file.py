@@ -270,7 +270,9 @@ async def test_an_open_invite_is_withdrawn(following: Following) -> None:
 
 async def test_whose_line_is_deleted_waits_again(following: Following) -> None:
     (person,) = following.shop.people(1)
-    await following.shop.knock(person)
+    knock_id, store = await following.shop.knock(person), following.shop.store
+    entry = Entry(at=following.shop.clock(), actor="knock", action="hold")
+    await store.change(knock_id, lambda k: k.moved_to(S.HELD, at=k.created_at, due_at=None), entry)
     await following.write(f"{person}\n*spam*:*\n")
     await following.write("*spam*:*\n")
     knocks = await following.shop.store.knocks_of(person)

@@ -103,12 +103,11 @@ class Enforcement:
         await self._store.change(knock.id, _unblocked(entry.at), entry)
 
     async def _may_wait_again(self, knock: Knock) -> bool:
-        """Whether the knock was open when the rule came, and nobody has knocked anew for the person since."""
+        """Whether the knock was held when the rule came, and nobody has knocked anew for the person since."""
         if knock.state is not S.REFUSED:
             return False
         ledger = await self._store.ledger(knock_id=knock.id)
-        waiting = (S.HELD.value, S.ADMITTED.value)
-        if not any(line.before in waiting and line.after == S.REFUSED.value for line in ledger):
+        if not any((line.before, line.after) == (S.HELD.value, S.REFUSED.value) for line in ledger):
             return False
         others = await self._store.knocks_of(knock.user_key, states=OPEN)
         return all(other.room_id != knock.room_id for other in others)
