@@ -431,13 +431,6 @@ def _is_unsure(left: str, right: str) -> bool:
     return left[:-1] == right or left == right[:-1] or left[0] != right[0]
 
 
-def _shared_end(left: str, right: str) -> int:
-    count = 0
-    while count < min(len(left), len(right)) and left[-1 - count] == right[-1 - count]:
-        count += 1
-    return count
-
-
 _AFFIXES: Final = frozenset(
     form for word in AFFIXES for form in (Reading(word).skeleton, Reading(word).tight)
 )

@@ -69,22 +69,8 @@ class PackedTable:
 
     def put(self, hashes: Iterable[int], number: int) -> None:
         """Enter the number under each of the hashes."""
-        slots, size, used = self._slots, self._size, 0
         number += 1
-        for hashed in hashes:
-            hashed &= HASH
-            at = hashed % size
-            entry = hashed << NUMBER_BITS | number
-            while found := slots[at]:
-                if found == entry:
-                    break
-                at += 1
-                if at == size:
-                    at = 0
-            else:
-                slots[at] = entry
-                used += 1
-        self.used += used
+        self._enter((hashed & HASH) << NUMBER_BITS | number for hashed in hashes)
 
     def take_from(self, other: PackedTable, start: int, count: int) -> bool:
         """Enter what stands in ``count`` slots of another table; return whether those were its last."""

@@ -57,11 +57,6 @@ class RuleBook:
         """Whether the rules were read at all; until then nobody knows who is blocked."""
         return self._revision >= 0
 
-    @property
-    def revision(self) -> int:
-        """The number of the newest change that was taken in; -1 before the first reading."""
-        return self._revision
-
     def on_news(self, listener: Listener) -> None:
         """Have changes told from now on, as soon as this process has taken them in, whoever asked."""
         self._listeners.append(listener)

@@ -260,10 +260,8 @@ class Installation:
         return [Duty("publish", publisher.tick, every=every, next_at=lambda: publisher.next_at, alone=True)]
 
     async def _rules_changed(self, done: RulesChanged) -> None:
-        """A policy list says something else: undo what is undone, look at who waits and who is in a room."""
+        """A policy list says something else: undo what is undone. Of what is new the rule book tells."""
         await self.moderation.restore(done.dropped, actor="knock")
-        if any(not rule.allow for rule in done.added) or any(rule.allow for rule in done.dropped):
-            self._scanning.wake()
         self.wake()
 
     async def _enforce(self, now: float) -> int:
