@@ -78,6 +78,8 @@ def door(slug: str = "main", *, room: str = ROOM, cooldown: float = 3600.0, **li
 
 
 MAIN = door()
+OTHER_ROOM = door("other", room="!other:example.org")
+NARROW = door(sender=2, backoff_longest=300.0)
 
 
 def person(name: str, server: str = "example.org") -> MatrixID:
@@ -181,3 +183,20 @@ async def ended(store: Store, who: str, state: KnockState, at: float = NOW, **ch
     knock = await knocked(store, who, at)
     await store.change(knock.id, moved(KnockState.INVITED, at, invited_at=at), entry("invite", at))
     return await store.change(knock.id, moved(state, at, **changes), entry("end", at))
+
+
+async def invited(store: Store, who: str, **more: Any) -> Knock:
+    knock = await knocked(store, who, **more)
+    return await store.change(knock.id, moved(KnockState.INVITED, invited_at=NOW), entry("invite"))
+
+
+async def many(store: Store, count: int = 20) -> None:
+    for _ in range(count):
+        await knocked(store, None, NOW - 1)
+
+
+async def over_the_window(store: Store, at: float = NOW, *, sender: str = "home") -> float:
+    """Knock until the sender is asked to wait; return for how long."""
+    for _ in range(2):
+        await kept(store, anonymous(None, at, sender=sender, through=NARROW))
+    return await asked_to_wait(store, anonymous(None, at, sender=sender, through=NARROW))

@@ -1,0 +1,70 @@
+"""What Knock needs from the outside, as protocols.
+
+Times are seconds since the epoch, UTC, and always come in by argument (design decision 8).
+"""
+
+from __future__ import annotations
+
+from mknock.ports.admission import HISTORY, AskedToWait, Attempt, Facts, Judge, Kept
+from mknock.ports.clock import Clock
+from mknock.ports.encryption import Encryption, Rotation
+from mknock.ports.homeserver import (
+    Existence,
+    Homeserver,
+    LostPosition,
+    Member,
+    Membership,
+    News,
+    PowerLevels,
+    RoomAddress,
+    RoomNews,
+    ServerFacts,
+    StateEvent,
+)
+from mknock.ports.records import (
+    LIMITS,
+    PAUSES,
+    Claimed,
+    Entry,
+    OwnRule,
+    Pace,
+    Queue,
+    RuleChange,
+    RulesChanged,
+    Secret,
+)
+from mknock.ports.store import Store
+
+__all__ = [
+    "HISTORY",
+    "LIMITS",
+    "PAUSES",
+    "AskedToWait",
+    "Attempt",
+    "Claimed",
+    "Clock",
+    "Encryption",
+    "Entry",
+    "Existence",
+    "Facts",
+    "Homeserver",
+    "Judge",
+    "Kept",
+    "LostPosition",
+    "Member",
+    "Membership",
+    "News",
+    "OwnRule",
+    "Pace",
+    "PowerLevels",
+    "Queue",
+    "RoomAddress",
+    "RoomNews",
+    "Rotation",
+    "RuleChange",
+    "RulesChanged",
+    "Secret",
+    "ServerFacts",
+    "StateEvent",
+    "Store",
+]
