@@ -14,7 +14,7 @@ from tests.kit.processes import Server, wait_until
 
 @pytest.mark.promise(1)
 @pytest.mark.promise(2)
-@pytest.mark.parametrize(("workers", "place"), [(1, "sqlite"), (4, "sqlite"), (1, "postgres")])
+@pytest.mark.parametrize(("workers", "place"), [(1, "sqlite"), (2, "sqlite"), (1, "postgres")])
 async def test_a_welcome_that_was_sent_but_not_recorded_is_sent_once(
     request: pytest.FixtureRequest, tmp_path: Path, workers: int, place: str
 ) -> None:

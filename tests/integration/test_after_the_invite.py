@@ -1,4 +1,4 @@
-"""What happens after the invite, on a real homeserver: as four processes on SQLite, as two replicas on PostgreSQL."""
+"""What happens after the invite, on a real homeserver: as two processes on SQLite, as two replicas on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tests.kit.processes import Server, wait_until
 from tests.kit.synapse import Synapse
 
 
-@pytest.fixture(params=["four processes on SQLite", "two replicas on PostgreSQL"])
+@pytest.fixture(params=["two processes on SQLite", "two replicas on PostgreSQL"])
 def way(request: pytest.FixtureRequest) -> Way:
     if "SQLite" in request.param:
-        return Way(workers=4)
+        return Way(workers=2)
     postgres: Postgres = request.getfixturevalue("postgres")
     return Way(replicas=2, postgres=postgres, database=postgres.wipe(request.getfixturevalue("database")))
 

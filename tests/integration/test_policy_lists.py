@@ -1,4 +1,4 @@
-"""Policy lists on a real homeserver: as four processes on SQLite, as two replicas on PostgreSQL."""
+"""Policy lists on a real homeserver: as two processes on SQLite, as two replicas on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ SOON = 10.0
 """Seconds within which a rule counts; it takes one or two."""
 
 
-@pytest.fixture(params=["four processes on SQLite", "two replicas on PostgreSQL"])
+@pytest.fixture(params=["two processes on SQLite", "two replicas on PostgreSQL"])
 def way(request: pytest.FixtureRequest) -> Way:
     if "SQLite" in request.param:
-        return Way(workers=4)
+        return Way(workers=2)
     postgres: Postgres = request.getfixturevalue("postgres")
     return Way(replicas=2, postgres=postgres, database=postgres.wipe(request.getfixturevalue("database")))
 

@@ -196,8 +196,8 @@ async def test_the_device_stays_the_same_over_logins(stage: Stage) -> None:
     assert [first] == [second] == await stage.devices()
 
 
-async def test_four_workers_that_are_logged_out_sign_in_again_once(stage: Stage) -> None:
-    async with stage.ready("--workers", "4", **stage.by_password) as server:
+async def test_two_workers_that_are_logged_out_sign_in_again_once(stage: Stage) -> None:
+    async with stage.ready("--workers", "2", **stage.by_password) as server:
         await stage.log_out_knock()
         stage.some_time_passes()
         people = await asyncio.gather(*(stage.knock(server) for _ in range(8)))
@@ -351,7 +351,7 @@ async def a_code_is_asked_for(stage: Stage, beeper: Beeper, *arguments: str) -> 
 
 
 async def test_the_first_start_asks_for_one_code_however_many_workers(stage: Stage, beeper: Beeper) -> None:
-    with stage.start("--workers", "4", **beeper.env) as server:
+    with stage.start("--workers", "2", **beeper.env) as server:
         await server.wait_ready()
         await wait_until(lambda: beeper.emails, 20)
         await asyncio.sleep(5)
@@ -375,7 +375,7 @@ async def test_the_first_start_says_what_to_do_with_the_code(stage: Stage, beepe
 
 
 async def test_while_the_code_is_awaited_sigterm_ends_knock(stage: Stage, beeper: Beeper) -> None:
-    with stage.start("--workers", "4", **beeper.env) as server:
+    with stage.start("--workers", "2", **beeper.env) as server:
         await server.wait_ready()
         await wait_until(lambda: beeper.emails, 20)
         began = time.monotonic()
@@ -420,12 +420,12 @@ async def test_after_an_end_in_the_middle_of_a_login_the_next_start_need_not_wai
 async def test_the_second_start_signs_in_with_the_code_and_delivers_what_waited(
     stage: Stage, beeper: Beeper
 ) -> None:
-    with stage.start("--workers", "4", **beeper.env) as server:
+    with stage.start("--workers", "2", **beeper.env) as server:
         await server.wait_ready()
         waiting = await stage.knock(server)
         await wait_until(lambda: beeper.emails, 20)
         server.terminate()
-    async with stage.ready("--workers", "4", **beeper.env, BEEPER_LOGIN_CODE=CODE):
+    async with stage.ready("--workers", "2", **beeper.env, BEEPER_LOGIN_CODE=CODE):
         assert await stage.invited(waiting)
 
     assert (beeper.emails, beeper.answers, len(stage.logins)) == (1, 1, 1)
@@ -444,7 +444,7 @@ async def test_a_third_start_with_the_same_code_asks_for_nothing(stage: Stage, b
 
 async def test_a_wrong_code_is_tried_once(stage: Stage, beeper: Beeper) -> None:
     await a_code_is_asked_for(stage, beeper)
-    with stage.start("--workers", "4", **beeper.env, BEEPER_LOGIN_CODE="000000") as server:
+    with stage.start("--workers", "2", **beeper.env, BEEPER_LOGIN_CODE="000000") as server:
         await wait_until(lambda: "the code is wrong" in server.output, 20)
         await asyncio.sleep(4)
 
