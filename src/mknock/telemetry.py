@@ -131,14 +131,14 @@ def redacted(text: str) -> str:
 
 
 class WithoutQuery(logging.Filter):
-    """Takes the query out of request lines, since a form's token may stand there, and the token of a status page.
+    """Takes out of request lines what is secret: the query, where a form's token may stand, and tokens in addresses.
 
     uvicorn hands the path with its query over as an argument of the record:
     in its access log, and in its error log for WebSocket handshakes.
     """
 
     _query = re.compile(r"\?\S+")
-    _token = re.compile(r"(/d/[^/\s]+/s/)[^\s?]+")
+    _token = re.compile(r"(/d/[^/\s]+/s/|/i/)[^\s?]+")
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):

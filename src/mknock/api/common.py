@@ -29,6 +29,7 @@ STATUSES: Mapping[type[errors.KnockError], int] = {
     errors.Unauthenticated: 401,
     errors.TooLarge: 413,
     errors.InvalidRule: 422,
+    errors.InvalidLink: 422,
     errors.IllegalMove: 409,
     errors.NotFound: 404,
     errors.NotAllowed: 403,

@@ -14,6 +14,14 @@ _DECISIONS = {
 }
 
 
-def policy(attempt: Attempt, _: Facts) -> Decision:
-    """Hold everybody at a door that is reviewed, wants a proof first, or is closed."""
+_SKIPPED = frozenset({Policy.REVIEW, Policy.CLOSED})
+
+
+def policy(attempt: Attempt, facts: Facts) -> Decision:
+    """Hold everybody at a door that is reviewed, wants a proof first, or is closed.
+
+    An invite link may stand for the moderator's yes, but not for a proof.
+    """
+    if facts.link and facts.link.skips_review and attempt.door.policy in _SKIPPED:
+        return ADMITTED
     return _DECISIONS[attempt.door.policy]

@@ -10,6 +10,7 @@
     ├── Unauthenticated          a delivery or a call without a valid secret
     ├── TooLarge                 a body over the limit
     ├── InvalidRule              what was written is no rule for the block-list
+    ├── InvalidLink              what was wished for is no invite link that there can be
     ├── IllegalMove              the lifecycle has no such step
     ├── NotFound                 no such knock, rule or person on record
     ├── NotAllowed               refused on purpose: the bot itself, an equal power level
@@ -63,6 +64,10 @@ class TooLarge(KnockError):
 
 class InvalidRule(KnockError):
     """What was written is no rule, or one that is not used; the text says why."""
+
+
+class InvalidLink(KnockError):
+    """No invite link can be made like that; the text says why."""
 
 
 class IllegalMove(KnockError):

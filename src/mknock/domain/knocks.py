@@ -190,6 +190,8 @@ class Knock:
     detail: str = ""
     rule: str = ""
     platform: str = ""
+    link: str = ""
+    """The id of the invite link by which it came; "" for none."""
     proven: bool = False
     """The person acted from this very Matrix account (a native knock, a code sent by it)."""
     trapped: bool = False

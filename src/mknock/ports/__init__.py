@@ -5,7 +5,7 @@ Times are seconds since the epoch, UTC, and always come in by argument (design d
 
 from __future__ import annotations
 
-from mknock.ports.admission import HISTORY, AskedToWait, Attempt, Facts, Judge, Kept
+from mknock.ports.admission import HISTORY, AskedToWait, Attempt, Facts, Judge, Kept, LinkOver
 from mknock.ports.clock import Clock
 from mknock.ports.encryption import Encryption, Rotation
 from mknock.ports.homeserver import (
@@ -50,6 +50,7 @@ __all__ = [
     "Homeserver",
     "Judge",
     "Kept",
+    "LinkOver",
     "LostPosition",
     "Member",
     "Membership",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mknock.domain.doors import Door
 from mknock.domain.ids import MatrixID
 from mknock.domain.knocks import ADMITTED, Decision, Knock, Outcome, Reason, Submission
+from mknock.domain.links import InviteLink
 from mknock.domain.rules import Rule
 
 
@@ -29,6 +30,8 @@ class Attempt:
     sender: str | None = None
     trusted: bool = False
     proven: bool = False
+    link: str = ""
+    """The hash of the token of the invite link by which they come; "" for none."""
     listed: Decision | None = ADMITTED
     """What the block-list says of the person; None when it cannot be read: then nobody may be admitted (promise 3)."""
 
@@ -56,6 +59,8 @@ class Facts:
     """The same person's newest knocks at the same room, newest first (at most HISTORY of them)."""
     open_elsewhere: bool = False
     """An unproven knock of the same person is open at another room."""
+    link: InviteLink | None = None
+    """The invite link by which the person comes, open, with this use of it counted."""
     sender_count: float = 0.0
     homeserver_count: float = 0.0
     door_count: float = 0.0
@@ -71,6 +76,11 @@ class Kept:
 
     knock: Knock
     repeat: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOver:
+    """The invite link is no longer good for anything, or never was: nothing was kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ from typing import Protocol
 
 from mknock.domain.doors import Door
 from mknock.domain.knocks import Knock, KnockState
+from mknock.domain.links import InviteLink, LinkStatistics
 from mknock.domain.policy_lists import PolicyList
 from mknock.domain.rules import Rule
-from mknock.ports.admission import AskedToWait, Attempt, Judge, Kept
+from mknock.ports.admission import AskedToWait, Attempt, Judge, Kept, LinkOver
 from mknock.ports.records import Claimed, Entry, OwnRule, Pace, Queue, RuleChange, RulesChanged, Secret
 
 
@@ -43,8 +44,10 @@ class Store(Protocol):
         """
 
     # knocks
-    async def admit(self, attempt: Attempt, judge: Judge) -> Kept | AskedToWait:
+    async def admit(self, attempt: Attempt, judge: Judge) -> Kept | AskedToWait | LinkOver:
         """Gather the facts, judge, and keep the knock with its ledger line: one transaction.
+
+        A use of the link by which it comes is taken in the same transaction; a repeat takes none.
 
         A delivery whose event id was seen before, or a person whose knock is open
         or cooling down, counts on the record there is. For every other
@@ -77,7 +80,8 @@ class Store(Protocol):
     async def record(self, claim: Knock, after: Knock, entries: Sequence[Entry]) -> bool:
         """Write what became of a claimed knock, with its ledger lines.
 
-        False, and nothing is written, if another worker has claimed it since.
+        False, and nothing is written, if another worker has claimed it since. A knock that fails for a
+        reason in GIVEN_BACK gives back its use of the link by which it came.
         """
 
     async def change(
@@ -163,6 +167,22 @@ class Store(Protocol):
 
     async def rules_of(self, source: str, after: str = "", *, limit: int = 1000) -> list[Rule]:
         """The rules of one source by their ids, from behind the id ``after``."""
+
+    # invite links
+    async def add_link(self, link: InviteLink, entry: Entry) -> None:
+        """Put a new link on record."""
+
+    async def link(self, token_hash: str) -> InviteLink | None:
+        """The link with this token, whether or not it is still open."""
+
+    async def links(self, *, after: str = "", limit: int = 1000) -> list[InviteLink]:
+        """Links by their ids, which are in the order of time, from behind the id ``after``."""
+
+    async def link_statistics(self) -> Mapping[str, LinkStatistics]:
+        """What became of the knocks that came by links, by the link's id; a link without any is left out."""
+
+    async def revoke_link(self, link_id: str, entry: Entry) -> InviteLink | None:
+        """Let nobody knock by a link any more; None if there is none. Revoked again, nothing is written."""
 
     # policy lists
     async def policy_lists(self) -> list[PolicyList]:

@@ -14,7 +14,7 @@ from mknock.domain.doors import Door
 from mknock.domain.errors import InvalidMatrixID
 from mknock.domain.ids import MatrixID
 from mknock.domain.knocks import KnockState, Submission
-from mknock.ports import AskedToWait, Attempt, Clock, Entry, Kept, Store
+from mknock.ports import AskedToWait, Attempt, Clock, Entry, Kept, LinkOver, Store
 from mknock.services.rule_book import RuleBook, stance_of
 
 NAME_QUESTIONS = frozenset(
@@ -86,12 +86,13 @@ class Admission:
         return await self._store.count_request(door, await self._names.name(address, now), now)
 
     async def submit(
-        self, submission: Submission, door: Door, *, address: str | None, trusted: bool
-    ) -> Kept | AskedToWait | None:
+        self, submission: Submission, door: Door, *, address: str | None, trusted: bool, link: str = ""
+    ) -> Kept | AskedToWait | LinkOver | None:
         """Judge a submission and keep it; None if there was nothing but a filled trap.
 
         ``address`` is the network address of an anonymous visitor; for a
         trusted delivery the one that the platform passes on counts, if any.
+        ``link`` is the hash of the token of the invite link by which the person comes.
 
         Raises:
             InvalidMatrixID: there is no Matrix ID in it; the text is meant for who typed it.
@@ -99,14 +100,23 @@ class Admission:
         """
         if submission.user_id is None:
             return await self._nobody(submission, door, address=address, trusted=trusted)
-        result = await self._admit(submission, submission.user_id, door, address=address, trusted=trusted)
+        result = await self._admit(
+            submission, submission.user_id, door, address=address, trusted=trusted, link=link
+        )
         if isinstance(result, Kept) and result.knock.state is KnockState.ADMITTED and not result.repeat:
             self._wake()
         return result
 
     async def _admit(
-        self, submission: Submission, user: MatrixID, door: Door, *, address: str | None, trusted: bool
-    ) -> Kept | AskedToWait:
+        self,
+        submission: Submission,
+        user: MatrixID,
+        door: Door,
+        *,
+        address: str | None,
+        trusted: bool,
+        link: str,
+    ) -> Kept | AskedToWait | LinkOver:
         now = self._clock()
         counted = submission.sender_address if trusted else address
         attempt = Attempt(
@@ -117,6 +127,7 @@ class Admission:
             at=now,
             sender=await self._names.name(counted, now) if counted else None,
             trusted=trusted,
+            link=link,
             listed=self._book.decide(user, stance_of(door), _called(submission)),
         )
         return await self._store.admit(attempt, decide)

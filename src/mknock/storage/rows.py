@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mknock.domain.knocks import Answer, Knock, KnockState, Reason
+from mknock.domain.links import InviteLink
 from mknock.domain.policy_lists import PolicyList
 from mknock.domain.rules import Rule, RuleKind
 from mknock.ports import Entry, OwnRule
@@ -17,10 +18,14 @@ Row = Sequence[Any]
 KNOCK_COLUMNS = (
     "id, door, room_id, user_id, user_key, state, reason, detail, rule, platform, proven, trapped, answers,"
     " created_at, updated_at, seen_at, repeats, expires_at, due_at, fence, attempts,"
-    " invited_at, joined_at, welcomed_at, reminders"
+    " invited_at, joined_at, welcomed_at, reminders, link"
 )
 RULE_COLUMNS = "id, kind, entity, key, reason, source, author, at, expires_at, allow, look_alikes, origin"
 LIST_COLUMNS = "name, room_id, alias, look_alikes, allow_wide, author, at, removed"
+LINK_COLUMNS = (
+    "id, token_hash, door, label, author, created_at, expires_at, uses, used, skips_review,"
+    " greeting, revoked_at"
+)
 ENTRY_COLUMNS = "id, at, actor, action, door, knock_id, user_id, reason, rule, before, after, detail"
 
 
@@ -67,6 +72,7 @@ def knock_row(knock: Knock) -> tuple[Any, ...]:
         knock.joined_at,
         knock.welcomed_at,
         knock.reminders,
+        knock.link,
     )
 
 
@@ -97,6 +103,7 @@ def knock_of(row: Row) -> Knock:
         joined_at=row[22],
         welcomed_at=row[23],
         reminders=row[24],
+        link=row[25],
     )
 
 
@@ -160,6 +167,40 @@ def list_of(row: Row) -> PolicyList:
         author=row[5],
         at=row[6],
         removed=bool(row[7]),
+    )
+
+
+def link_row(link: InviteLink) -> tuple[Any, ...]:
+    return (
+        link.id,
+        link.token_hash,
+        link.door,
+        link.label,
+        link.author,
+        link.created_at,
+        link.expires_at,
+        link.uses,
+        link.used,
+        int(link.skips_review),
+        link.greeting,
+        link.revoked_at,
+    )
+
+
+def link_of(row: Row) -> InviteLink:
+    return InviteLink(
+        id=row[0],
+        token_hash=row[1],
+        door=row[2],
+        label=row[3],
+        author=row[4],
+        created_at=row[5],
+        expires_at=row[6],
+        uses=row[7],
+        used=row[8],
+        skips_review=bool(row[9]),
+        greeting=row[10],
+        revoked_at=row[11],
     )
 
 

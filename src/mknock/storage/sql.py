@@ -11,7 +11,7 @@ from functools import cache
 from mknock.domain.knocks import MEMBERS, OPEN, KnockState
 from mknock.domain.rules import LIST
 from mknock.ports import PAUSES, Queue
-from mknock.storage.rows import ENTRY_COLUMNS, KNOCK_COLUMNS, LIST_COLUMNS, RULE_COLUMNS
+from mknock.storage.rows import ENTRY_COLUMNS, KNOCK_COLUMNS, LINK_COLUMNS, LIST_COLUMNS, RULE_COLUMNS
 
 
 def _places(columns: str) -> str:
@@ -150,6 +150,16 @@ DROP_RULE = f"""UPDATE rules SET removed_at = $2, revision = $3, in_file = CASE 
  WHERE id = $1 AND removed_at IS NULL RETURNING {RULE_COLUMNS}"""  # noqa: S608
 BY_RULE = f"""SELECT {KNOCK_COLUMNS} FROM knocks WHERE rule = $1 AND rule <> '' AND id > $2
  ORDER BY id LIMIT $3"""  # noqa: S608
+
+ADD_LINK = f"INSERT INTO invite_links ({LINK_COLUMNS}) VALUES ({_places(LINK_COLUMNS)})"  # noqa: S608
+LINK = f"SELECT {LINK_COLUMNS} FROM invite_links WHERE token_hash = $1"  # noqa: S608
+LINK_OF_ID = f"SELECT {LINK_COLUMNS} FROM invite_links WHERE id = $1"  # noqa: S608
+LINKS = f"SELECT {LINK_COLUMNS} FROM invite_links WHERE id > $1 ORDER BY id LIMIT $2"  # noqa: S608
+USE_LINK = """UPDATE invite_links SET used = used + 1 WHERE id = $1 AND revoked_at IS NULL
+ AND (uses IS NULL OR used < uses) RETURNING id"""
+UNUSE_LINK = "UPDATE invite_links SET used = used - 1 WHERE id = $1 AND used > 0"
+REVOKE_LINK = "UPDATE invite_links SET revoked_at = $2 WHERE id = $1"
+LINK_STATISTICS = "SELECT link, state, count(*) FROM knocks WHERE link <> '' GROUP BY link, state"
 
 LISTS = f"SELECT {LIST_COLUMNS} FROM policy_lists ORDER BY at, name"  # noqa: S608
 _LIST_CHANGES = ", ".join(f"{name} = excluded.{name}" for name in LIST_COLUMNS.split(", ")[1:])

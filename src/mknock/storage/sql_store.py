@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from mknock.domain.doors import Door
 from mknock.domain.knocks import Knock, KnockState
+from mknock.domain.links import InviteLink, LinkStatistics
 from mknock.domain.policy_lists import PolicyList
 from mknock.domain.rules import Rule
 from mknock.ports import (
@@ -23,6 +24,7 @@ from mknock.ports import (
     Entry,
     Judge,
     Kept,
+    LinkOver,
     OwnRule,
     Pace,
     Queue,
@@ -31,7 +33,7 @@ from mknock.ports import (
     Secret,
 )
 from mknock.storage import sql, transactions
-from mknock.storage.rows import Row, entry_of, knock_of, list_of, own_rule_of, rule_of
+from mknock.storage.rows import Row, entry_of, knock_of, link_of, list_of, own_rule_of, rule_of
 from mknock.storage.transactions import Steps
 from mknock.storage.vault import Vault
 
@@ -76,7 +78,7 @@ class SqlStore(ABC):
 
     # --- knocks
 
-    async def admit(self, attempt: Attempt, judge: Judge) -> Kept | AskedToWait:
+    async def admit(self, attempt: Attempt, judge: Judge) -> Kept | AskedToWait | LinkOver:
         return await self._run(lambda: transactions.admit(attempt, judge))
 
     async def count_request(self, door: Door, sender: str, at: float) -> float:
@@ -177,6 +179,25 @@ class SqlStore(ABC):
 
     async def rules_of(self, source: str, after: str = "", *, limit: int = 1000) -> list[Rule]:
         return [rule_of(row) for row in await self._read(sql.RULES_OF, source, after, limit)]
+
+    async def add_link(self, link: InviteLink, entry: Entry) -> None:
+        await self._run(lambda: transactions.add_link(link, entry))
+
+    async def link(self, token_hash: str) -> InviteLink | None:
+        rows = await self._read(sql.LINK, token_hash)
+        return link_of(rows[0]) if rows else None
+
+    async def links(self, *, after: str = "", limit: int = 1000) -> list[InviteLink]:
+        return [link_of(row) for row in await self._read(sql.LINKS, after, limit)]
+
+    async def link_statistics(self) -> Mapping[str, LinkStatistics]:
+        knocks: dict[str, dict[KnockState, int]] = {}
+        for link, state, count in await self._read(sql.LINK_STATISTICS):
+            knocks.setdefault(link, {})[KnockState(state)] = int(count)
+        return {link: LinkStatistics(counts) for link, counts in knocks.items()}
+
+    async def revoke_link(self, link_id: str, entry: Entry) -> InviteLink | None:
+        return await self._run(lambda: transactions.revoke_link(link_id, entry))
 
     async def policy_lists(self) -> list[PolicyList]:
         return [list_of(row) for row in await self._read(sql.LISTS)]

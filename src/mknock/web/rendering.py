@@ -71,6 +71,6 @@ def _lower(heading: re.Match[str]) -> str:
     return f"<{heading[1]}h{min(int(heading[2]) + 1, 6)}>"
 
 
-def logo_address(slug: str, page: Page | None) -> str:
-    """Where the door's logo is, below the root of Knock; "" if it has none."""
-    return f"d/{slug}/logo/{digest_of(page.logo.content)}" if page and page.logo else ""
+def logo_address(entrance: str, page: Page) -> str:
+    """Where the logo is, below the root of Knock; "" if there is none. ``entrance`` is the address of its form."""
+    return f"{entrance}/logo/{digest_of(page.logo.content)}" if page.logo else ""

@@ -36,6 +36,7 @@ from mknock.services.successors import Successors
 from mknock.services.watchdog import Watchdog
 from mknock.services.welcomes import Welcomes
 from mknock.telemetry import keep_secret
+from mknock.web.entrances import Entrances
 from mknock.web.proof import ProofOfWork
 from mknock.web.public import PublicPages, Requests
 from mknock.web.signing import Signer, Stamps
@@ -323,7 +324,7 @@ class Installation:
         """The doors' own pages."""
         parts, signer = self.parts, Signer(self.parts.store)
         return PublicPages(
-            doors=parts.doors,
+            entrances=Entrances(parts.doors, parts.store.link, parts.clock),
             admission=admission,
             proof=ProofOfWork(parts.store, signer, parts.clock),
             stamps=Stamps(signer, parts.clock),

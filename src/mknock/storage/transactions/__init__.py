@@ -17,6 +17,7 @@ from __future__ import annotations
 from mknock.storage.transactions.admitting import EVENT_KEPT, admit, count_request, receipt_name
 from mknock.storage.transactions.changing import add, change, import_knocks
 from mknock.storage.transactions.claiming import claim, hurry, put_back, record, renew
+from mknock.storage.transactions.linking import add_link, revoke_link
 from mknock.storage.transactions.ruling import (
     RULES_LINE,
     add_list,
@@ -36,6 +37,7 @@ __all__ = [
     "Step",
     "Steps",
     "add",
+    "add_link",
     "add_list",
     "admit",
     "block",
@@ -53,6 +55,7 @@ __all__ = [
     "record",
     "remove_list",
     "renew",
+    "revoke_link",
     "settle_secret",
     "take_lease",
     "tidy",

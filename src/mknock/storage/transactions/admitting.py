@@ -8,6 +8,7 @@ from hashlib import sha256
 
 from mknock.domain.doors import Door
 from mknock.domain.knocks import OPEN, STATE_AFTER, Decision, Knock, KnockState, Reason
+from mknock.domain.links import InviteLink
 from mknock.domain.rules import Rule, block_id
 from mknock.ports import (
     HISTORY,
@@ -17,9 +18,11 @@ from mknock.ports import (
     Facts,
     Judge,
     Kept,
+    LinkOver,
 )
 from mknock.storage import sql
 from mknock.storage.rows import entry_row, knock_of, knock_row, rule_of
+from mknock.storage.transactions.linking import link_line, open_link, use_link
 from mknock.storage.transactions.steps import Rows, Step, Steps, person_line
 
 EVENT_KEPT = 90 * 86400.0
@@ -27,7 +30,7 @@ EVENT_KEPT = 90 * 86400.0
 _BY_RULE = frozenset({Reason.BLOCKED, Reason.UNBLOCKED})
 
 
-def admit(attempt: Attempt, judge: Judge) -> Steps[Kept | AskedToWait]:
+def admit(attempt: Attempt, judge: Judge) -> Steps[Kept | AskedToWait | LinkOver]:
     """Gather the facts, judge and keep. See ports.Store.admit.
 
     The same statements run whatever the decision (promise 6); a repeat has
@@ -43,29 +46,40 @@ def admit(attempt: Attempt, judge: Judge) -> Steps[Kept | AskedToWait]:
         )
         if wait:
             return AskedToWait(wait)
+    link = yield from open_link(attempt)
+    if attempt.link and link is None:
+        return LinkOver()
     person, event = attempt.user.key, _event_name(attempt)
     slot, counters = _slot(attempt.door.limits.window, attempt.at), _counters(attempt)
     known = yield from _known(attempt, person, event, slot, counters)
     before = (yield from _seen(known.seen)) or _repeated(attempt, known)
     if before is not None:
         return (yield from _repeat(attempt, before, event))
+    link = yield from use_link(link)
+    if attempt.link and link is None:
+        return LinkOver()
     counted = yield sql.COUNT_TWO, (slot.expires_at, *counters)
     at_homeserver, at_door = [row[0] - 1 for row in counted] or known.counts
     facts = Facts(
         rule=known.rule,
         history=known.history,
         open_elsewhere=known.open_elsewhere,
+        link=link,
         sender_count=sender_count,
         homeserver_count=slot.estimate(at_homeserver, known.before[0]),
         door_count=slot.estimate(at_door, known.before[1]),
     )
-    return (yield from _keep(attempt, person, event, judge(attempt, facts)))
+    return (yield from _keep(attempt, person, event, judge(attempt, facts), link))
 
 
 def _line(attempt: Attempt) -> tuple[str, ...]:
-    """The lines in which a knock stands: at its door (where others run in step), of its person, of its sender."""
-    names = f"door:{attempt.door.slug}", person_line(attempt.user.key)
-    return names if attempt.sender is None else (*names, f"sender:{attempt.sender}")
+    """The lines in which a knock stands: at its door (where others run in step), of its person, sender and link."""
+    names = [f"door:{attempt.door.slug}", person_line(attempt.user.key)]
+    if attempt.sender is not None:
+        names.append(f"sender:{attempt.sender}")
+    if attempt.link:
+        names.append(link_line(attempt.link))
+    return tuple(names)
 
 
 def count_request(door: Door, sender: str, at: float) -> Steps[float]:
@@ -205,13 +219,15 @@ def _repeat(attempt: Attempt, before: Knock, event: str) -> Steps[Kept]:
     return Kept(replace(before, repeats=before.repeats + 1, seen_at=attempt.at), repeat=True)
 
 
-def _keep(attempt: Attempt, person: str, event: str, decision: Decision) -> Steps[Kept]:
+def _keep(
+    attempt: Attempt, person: str, event: str, decision: Decision, link: InviteLink | None
+) -> Steps[Kept]:
     """Keep a new knock with the ledger line of its beginning, which bears its id."""
-    knock = _knock(attempt, person, decision)
+    knock = _knock(attempt, person, decision, link)
     yield sql.ADD_KNOCK, knock_row(knock)
     yield from _remember(event, knock.id, attempt.at)
     yield from _remember(receipt_name(attempt.submission.receipt), knock.id, attempt.at)
-    yield sql.ADD_ENTRY, entry_row(knock.id, _decided(attempt, knock, decision))
+    yield sql.ADD_ENTRY, entry_row(knock.id, _decided(attempt, knock, decision, link))
     yield sql.WAKE, ()  # whatever the decision (promise 6)
     return Kept(knock)
 
@@ -226,7 +242,7 @@ def _remember(event: str, knock_id: str, at: float) -> Generator[Step, Rows, Non
         yield sql.ADD_EVENT, (event, knock_id, at + EVENT_KEPT)
 
 
-def _knock(attempt: Attempt, person: str, decision: Decision) -> Knock:
+def _knock(attempt: Attempt, person: str, decision: Decision, link: InviteLink | None) -> Knock:
     submission, at = attempt.submission, attempt.at
     state = STATE_AFTER[decision.outcome]
     return Knock(
@@ -240,6 +256,7 @@ def _knock(attempt: Attempt, person: str, decision: Decision) -> Knock:
         detail=decision.detail,
         rule=decision.rule,
         platform=submission.platform,
+        link=link.id if link else "",
         proven=attempt.proven,
         trapped=bool(submission.trap),
         answers=submission.answers,
@@ -258,10 +275,10 @@ def _first_due(door: Door, state: KnockState, at: float) -> float | None:
     return at if state is KnockState.ADMITTED else None
 
 
-def _decided(attempt: Attempt, knock: Knock, decision: Decision) -> Entry:
+def _decided(attempt: Attempt, knock: Knock, decision: Decision, link: InviteLink | None) -> Entry:
     return Entry(
         at=attempt.at,
-        actor=f"form:{attempt.submission.platform}" if attempt.trusted else "visitor",
+        actor=_actor(attempt, link),
         action="knocked",
         door=knock.door,
         knock_id=knock.id,
@@ -271,3 +288,9 @@ def _decided(attempt: Attempt, knock: Knock, decision: Decision) -> Entry:
         after=knock.state.value,
         detail=decision.detail,
     )
+
+
+def _actor(attempt: Attempt, link: InviteLink | None) -> str:
+    if link is not None:
+        return f"link:{link.id}"
+    return f"form:{attempt.submission.platform}" if attempt.trusted else "visitor"

@@ -13,6 +13,7 @@ from mknock.ports import (
 )
 from mknock.storage import sql
 from mknock.storage.rows import knock_of
+from mknock.storage.transactions.linking import give_back
 from mknock.storage.transactions.steps import Rows, Step, Steps, person_line, wake_for, write, write_knock
 
 
@@ -72,6 +73,7 @@ def record(knock: Knock, after: Knock, entries: Sequence[Entry]) -> Steps[bool]:
     rows = yield write_knock(knock, after, fence=knock.fence)
     if not rows:
         return False
+    yield from give_back(knock, after)
     yield from write(*entries)
     yield from wake_for(after)
     return True
