@@ -84,5 +84,5 @@ async def opened(knock: Running, path: str = PAGE) -> str:
 async def sent(knock: Running, user: str, *, path: str = PAGE, **more: Any) -> httpx2.Response:
     """Fill in the form as a person would, without a proof of work, and send it."""
     options = {name: more.pop(name) for name in ("address", "headers", "params") if name in more}
-    fields = {"opened": await opened(knock), "matrix_id": user, **FILLED, **more.pop("fields", {})}
+    fields = {"opened": await opened(knock, path), "matrix_id": user, **FILLED, **more.pop("fields", {})}
     return await knock.call("POST", path, data=fields, **options)

@@ -85,6 +85,7 @@ async def _visited(directory: Path, more: dict[str, str], arguments: tuple[str, 
                 await _knock_well(visit, client)
                 await _knock_badly(visit, client)
                 await _visit_the_page(visit, client)
+                await _come_by_a_link(visit, client)
                 await _moderate(visit, client)
                 await _hear_the_homeserver_talk(visit, client)
                 await _break_the_store(visit, client, directory / "data" / "knock.db")
@@ -140,6 +141,18 @@ async def _visit_the_page(visit: Visit, client: httpx2.AsyncClient) -> None:
     place = answer.headers["location"]
     visit.tokens.append(place.rpartition("/")[2])
     assert (await visit.ask(client, "GET", f"/d/{place}")).status_code == 200
+
+
+async def _come_by_a_link(visit: Visit, client: httpx2.AsyncClient) -> None:
+    made = await client.post("/links", headers=_bearer(API_KEY), json={"label": "one"})
+    path = made.json()["path"]
+    visit.tokens.append(path.rpartition("/")[2])
+    for below in ("", "/challenge", "/s/receipt", "/nowhere", "/"):
+        await visit.ask(client, "GET", path + below)
+    answer = await visit.ask(client, "POST", path, data={"matrix_id": visit.people[21]})
+    assert answer.status_code == 303
+    assert (await visit.ask(client, "GET", path)).status_code == 404  # it is used up
+    assert (await visit.ask(client, "GET", "/links", headers=_bearer(API_KEY))).status_code == 200
 
 
 async def _moderate(visit: Visit, client: httpx2.AsyncClient) -> None:
@@ -219,6 +232,7 @@ async def test_no_canary_comes_out_of_a_run_full_of_trouble(tmp_path: Path, run:
     # The run was as it should be: requests in the access log, their secrets not, and real trouble.
     assert "POST /invite_from_form" in written
     assert "GET /d/main/s/" in written
+    assert "GET /i/" in written
     assert "token=" not in written
     assert "Traceback" in written
     assert statuses >= {"200", "401", "404", "405", "413", "422", "500", "502", "503"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
@@ -63,9 +63,13 @@ def build(
     ready: Ready,
     *,
     version: str,
+    routers: Sequence[APIRouter] = (),
     pages: Sequence[BaseRoute] = (),
 ) -> FastAPI:
-    """Put the application together. ``pages`` are those for visitors, which know nothing of the rest."""
+    """Put the application together.
+
+    ``routers`` are further ones for moderators, ``pages`` those for visitors, which know nothing of the rest.
+    """
     app = Described(
         title="Knock",
         version=version,
@@ -82,6 +86,8 @@ def build(
     app.add_route("/docs", ReferencePage(app.openapi).__call__, methods=["GET", "HEAD"])
     app.include_router(admin_router(admin))
     app.include_router(rules_router(admin.rules, admin.key))
+    for router in routers:
+        app.include_router(router)
     app.add_exception_handler(KnockError, error_response)
     app.add_exception_handler(RequestValidationError, _explain_shape)
     app.add_exception_handler(HTTPException, _explain_status)

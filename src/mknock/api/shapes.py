@@ -161,6 +161,7 @@ class KnockShape(BaseModel):
         description="How the name is like that entry, step by step; empty if it is the same."
     )
     platform: str = Field(description="What delivered the form.")
+    link: str = Field(description="The id of the invite link by which it came; empty for none.")
     answers: list[AnswerShape]
     created_at: float
     updated_at: float
@@ -179,6 +180,7 @@ class KnockShape(BaseModel):
             rule=knock.rule,
             steps=steps_in(knock.detail) if knock.reason is Reason.LOOK_ALIKE else [],
             platform=knock.platform,
+            link=knock.link,
             answers=[AnswerShape(label=answer.label, value=answer.value) for answer in knock.answers],
             created_at=knock.created_at,
             updated_at=knock.updated_at,

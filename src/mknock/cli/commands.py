@@ -14,6 +14,7 @@ from mknock.cli.explain import explain
 from mknock.cli.forms import forms
 from mknock.cli.held import approve, held, refuse
 from mknock.cli.ledger import ledger
+from mknock.cli.links import links
 from mknock.cli.lists import lists, subscribe, unsubscribe
 from mknock.cli.login import login
 from mknock.cli.rule_files import export, import_
@@ -41,6 +42,7 @@ COMMANDS: Final = (
     ledger,
     doors,
     forms,
+    links,
     lists,
     subscribe,
     unsubscribe,

@@ -118,6 +118,8 @@ def _shown(knock: Knock) -> str:
         f"{knock.id}  {plain(knock.user_id)}",
         f"{MARGIN}held since {moment(knock.updated_at)}: {_why(knock)}",
     ]
+    if knock.link:
+        lines.append(f"{MARGIN}by the invite link {knock.link}")
     if knock.reason is Reason.LOOK_ALIKE:
         lines += [indented(step, 2) for step in steps_in(knock.detail)]
     for answer in knock.answers:

@@ -10,27 +10,16 @@ from mknock.api.rules import ListedRule
 from mknock.cli.held import ACTOR
 from mknock.cli.running import with_parts
 from mknock.cli.terminal import MARGIN, moment, plain, say, say_json
+from mknock.cli.times import lasting
 from mknock.domain.rules import Rule
 from mknock.services.rule_making import Made
-from mknock.settings import YEAR, duration
 from mknock.wiring.parts import Parts, rule_maker_of
-
-
-def _lasting(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
-    """A length of time such as 12h or 7d, in seconds."""
-    if value is None:
-        return None
-    seconds = duration(value)
-    if not 1 <= seconds <= 10 * YEAR:
-        raise click.BadParameter("a time is seconds, or such as 12h, 7d, 4w; ten years at most")
-    return seconds
-
 
 FOR_HOW_LONG: Final = click.option(
     "--for",
     "lasting",
     metavar="TIME",
-    callback=_lasting,
+    callback=lasting,
     help="How long, such as 12h or 7d (default: for good).",
 )
 

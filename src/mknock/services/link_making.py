@@ -23,6 +23,9 @@ from mknock.services.doors import Doors
 
 SHORTEST = 60.0
 """Seconds that a link has to be good for at least: a shorter life is a slip of the keyboard."""
+LONGEST = 10 * 365 * 86400.0
+USUAL_LIFE = 7 * 86400.0
+"""Seconds that a link lasts if nobody says otherwise: one that was forgotten should not stay open."""
 PAGE = 500
 
 
@@ -34,7 +37,7 @@ class Wish:
     label: str = ""
     greeting: str = ""
     uses: int | None = 1
-    lasts: float | None = None
+    lasts: float | None = USUAL_LIFE
     skips_review: bool = False
 
 
@@ -93,7 +96,7 @@ class LinkMaker:
         link = await self._store.revoke_link(named.id if named else which.strip().upper(), entry)
         if link is None:
             raise NotFound(
-                "There is no such invite link: give its id, as mknock links shows it, or its address."
+                "There is no such invite link: give its id, as mknock links list shows it, or its address."
             )
         return link
 
@@ -138,6 +141,6 @@ def _uses(uses: int | None) -> int | None:
 
 
 def _life(lasts: float) -> float:
-    if not SHORTEST <= lasts <= 10 * 365 * 86400.0:
+    if not SHORTEST <= lasts <= LONGEST:
         raise InvalidLink("A link lasts for a minute at least and for ten years at most, or without end.")
     return lasts

@@ -14,6 +14,7 @@ from mknock.api.access import AdminKey, FormGate
 from mknock.api.application import build
 from mknock.api.common import BODY_LIMIT, headers_for, read_body, status_of
 from mknock.api.health import Ready
+from mknock.api.links import links_router
 from mknock.api.sender import Visitors
 from mknock.api.stopping import Stopping
 from mknock.api.v0 import Admin
@@ -44,6 +45,7 @@ from mknock.wiring.doors import DoorsAsDescribed, secrets_of
 from mknock.wiring.parts import (
     Parts,
     blocklist_file_of,
+    link_maker_of,
     list_findings_of,
     moderation_of,
     prepare,
@@ -317,7 +319,15 @@ class Installation:
         rules = rule_maker_of(parts)
         admin = Admin(parts.store, parts.homeserver, parts.doors, self.moderation, self.admin_key, rules)
         pages = self._pages(admission, visitors).routes()
-        self.api = build(webhooks, admin, Ready(self.readiness), version=__version__, pages=pages)
+        links = links_router(
+            link_maker_of(parts),
+            self.admin_key,
+            parts.clock,
+            settings.public_url or "",
+        )
+        self.api = build(
+            webhooks, admin, Ready(self.readiness), version=__version__, routers=[links], pages=pages
+        )
         return FormsFirst(self.api, webhooks)
 
     def _pages(self, admission: Admission, visitors: Visitors) -> PublicPages:

@@ -25,6 +25,7 @@ from mknock.services.doors import Doors
 from mknock.services.enforcement import Enforcement
 from mknock.services.first_mknock import FirstMknock, OldFiles
 from mknock.services.first_mknock_files import OldSession
+from mknock.services.link_making import LinkMaker
 from mknock.services.list_findings import ListFindings
 from mknock.services.list_publishing import Publisher
 from mknock.services.moderation import Moderation
@@ -217,6 +218,10 @@ def moderation_of(parts: Parts, *, wake: Callable[[], None] = lambda: None) -> M
 
 def rule_maker_of(parts: Parts) -> RuleMaker:
     return RuleMaker(parts.store, parts.homeserver, parts.doors, parts.book, parts.clock)
+
+
+def link_maker_of(parts: Parts) -> LinkMaker:
+    return LinkMaker(parts.store, parts.doors, parts.clock)
 
 
 def publisher_of(parts: Parts) -> Publisher | None:
