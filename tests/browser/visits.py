@@ -95,6 +95,12 @@ class Knock:
     def page(self) -> str:
         return f"{self.server.url}/d/garden"
 
+    def link(self, **wish: Any) -> str:
+        """Make an invite link; return its path."""
+        headers = {"Authorization": f"Bearer {API_KEY}"}
+        made = httpx2.post(f"{self.server.url}/links", headers=headers, json=wish)
+        return str(made.json()["path"])
+
     def record(self, user: str) -> dict[str, Any]:
         """What a moderator sees of somebody who is held or admitted."""
         headers = {"Authorization": f"Bearer {API_KEY}"}
@@ -119,8 +125,8 @@ class Visits:
     cookies: list[Any] = field(default_factory=list)
     _contexts: list[BrowserContext] = field(default_factory=list)
 
-    def page(self, path: str = "", *, host: str = "", **options: Any) -> Page:
-        """Open the garden's page, or another below it, in a browser that was never here before."""
+    def page(self, path: str = "", *, host: str = "", link: str = "", **options: Any) -> Page:
+        """Open the garden's page or that of a link, or another below it, in a browser that was never here before."""
         context = self.browser.new_context(**options)
         self._contexts.append(context)
         page = context.new_page()
@@ -129,7 +135,7 @@ class Visits:
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", self._watch)
         address = self.knock.page if not host else self.knock.page.replace("127.0.0.1", host)
-        page.goto(address + path)
+        page.goto((self.knock.server.url + link if link else address) + path)
         return page
 
     def _hear(self, message: ConsoleMessage) -> None:
