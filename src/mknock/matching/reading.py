@@ -18,9 +18,9 @@ _RUN: Final = re.compile(r"(.)\1+", re.DOTALL)
 
 AS_LETTERS: Final = str.maketrans("0123456789@$!|€", "olzeasgtbgasiie")
 """Digits and signs that are written for letters; ``1`` is l or i, which are one class in the skeleton."""
-MOST_FOLDED: Final = 6
+MOST_FOLDED: Final = 10
 """Digits at either end of the name that may belong to the core."""
-MOST_WAYS: Final = 16
+MOST_WAYS: Final = 48
 PAIRS: Final = (("rn", "m"), ("vv", "w"), ("cl", "d"))
 """Two letters that look like one in small print."""
 
@@ -137,19 +137,22 @@ _TIGHT: Final = AS_LETTERS | {ord("i"): "l", ord("."): None}
 
 
 def _folds_before(plain: Reading, text: str) -> list[Fold]:
+    """What the core may take from the number in front of it, all of it first."""
     number = plain.before
     if not number:
         return []
-    if number + plain.text not in text:  # an initial, as in 4.smith
-        return [(number + ".", "")] if len(number) == 1 else []
-    return [(number[-n:], number[:-n]) for n in range(1, min(len(number), MOST_FOLDED) + 1)]
+    if number + plain.text not in text:  # a word or an initial of its own, as in 4.smith
+        return [(number + ".", "")]
+    return [(number[-n:], number[:-n]) for n in range(min(len(number), MOST_FOLDED), 0, -1)]
 
 
 def _folds_behind(plain: Reading, text: str) -> list[Fold]:
+    """What the core may take from the number behind it, the least first."""
     number = plain.after
     if not number:
         return []
-    first, _, rest = number.partition("-")
-    if plain.text + first not in text:  # a surname that is all digits, as in p1n4.14883
-        return [("." + first, rest)]
-    return [(first[:n], number[n:].lstrip("-")) for n in range(1, min(len(first), MOST_FOLDED) + 1)]
+    first, *more = number.split("-")
+    apart = "" if plain.text + first in text else "."  # a surname that is all digits, as in p1n4.14883
+    least = len(first) if apart else 1
+    folds = [(apart + first[:n], number[n:].lstrip("-")) for n in range(least, min(len(first), MOST_FOLDED) + 1)]
+    return [*folds, (apart + ".".join((first, *more)), "")] if more else folds
