@@ -65,6 +65,8 @@ class Thresholds:
     """A number added to a common name of so many letters holds."""
     number_changed: int = 6
     """Another number: holds a common name of so many letters."""
+    read_into: int = 5
+    """A number added, and a digit before it read as a letter, where a common name is left without: holds."""
     affix: int = 3
     affix_glued: int = 4
     affix_refused: int = 5
@@ -127,7 +129,7 @@ class Judge:
         if not disguised and self._is_another_name(name, rule):
             kind = Kind.SKELETON_COMMON if number.same and len(rule.number) >= OWN_NUMBER else None
         elif name.taken and not number.same and self._guard.is_common(name.letters.strip(_DIGITS)):
-            kind = None
+            kind = self._read_into(name, rule, number)
         elif number.same:
             kind = self._same_number(name, rule, signs, hostile, rarity)
         else:
@@ -148,6 +150,17 @@ class Judge:
         if name.spelled != rule.spelled or len(rule.words) > 1 or min(map(len, name.words)) < 2:
             return False
         return len(name.words) > 1 and not all(map(self._guard.is_common, name.words))
+
+    def _read_into(self, name: Reading, rule: Reading, number: Number) -> Kind | None:
+        """Judge a common name that becomes the rule's with digits at its ends as letters, and has a number besides.
+
+        In front people write none; behind, ``joann37`` is a Joann sooner than a ``joanne7``.
+        """
+        in_front_only = name.letters[0] in _DIGITS and name.letters[-1] not in _DIGITS
+        known = number.extended and len(rule.number) >= OWN_NUMBER
+        if in_front_only or known or len(rule.spelled) >= self._at.read_into:
+            return Kind.NUMBER_COMMON
+        return None
 
     def _same_number(self, name: Reading, rule: Reading, signs: Signs, hostile: bool, rarity: Rarity) -> Kind:
         if hostile or not signs.respelled or len(rule.number) >= OWN_NUMBER:
@@ -290,10 +303,11 @@ class Judge:
         known = not _AFFIXES.isdisjoint((rest, rule.skeleton[-1] + rest, rest + rule.skeleton[0]))
         rarity = self._guard.rarity(rule, as_spelled=True)
         rare = rarity is Rarity.RARE or numbered
-        if known and (apart or numbered or len(rest) > 2 or rarity is not Rarity.COMMON):
+        if known and (apart or numbered or len(rest) > 1 or rarity is not Rarity.COMMON):
             if (numbered or rarity is not Rarity.COMMON) and length >= self._at.affix_refused:
                 return Kind.AFFIX if apart or len(rest) > 2 else Kind.AFFIX_LOOSE
-            if length >= (self._at.affix if apart or numbered else self._at.affix_glued):
+            glued = self._at.affix_glued - (len(rest) > 3) + (len(rest) < 3)
+            if length >= (self._at.affix if apart or numbered else glued):
                 return Kind.AFFIX_LOOSE
         if rare and len(rest) >= 2 and length + numbered * len(rule.number) >= self._at.affix_loose:
             return None if apart and self._guard.is_common(rest) and not numbered else Kind.AFFIX_LOOSE
@@ -333,7 +347,8 @@ def _number(name: Reading, rule: Reading) -> Number:
     if not ours:
         return Number((f"number {theirs} missing",), dropped=True)
     steps = (f"number {ours} for {theirs}",)
-    return Number(steps, extended=_is_extended(ours, theirs), near=_are_near(ours, theirs))
+    near = _are_near(ours, theirs) or (name.after == rule.after and not rule.before)  # put in front, the rest kept
+    return Number(steps, extended=_is_extended(ours, theirs), near=near)
 
 
 def _is_extended(name: str, rule: str) -> bool:
