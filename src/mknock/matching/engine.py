@@ -272,6 +272,9 @@ class Engine:
         if self._guard.rarity(name) is not Rarity.COMMON:  # who bears a common name made no slip
             for found, edits in islice(self._names.near(name.skeleton, name.tight), CROWD):
                 yield found, _Close(self._judge, name, edits)
+            if name.tight != name.skeleton:  # the slip may have made the double
+                for found, edits in islice(self._names.near(name.tight, most=1), CROWD):
+                    yield found, _Close(self._judge, name, edits)
         if len(name.number) >= OWN_NUMBER:
             for found, edits in islice(self._names.near(name.whole, most=1), CROWD):
                 yield found, _Close(self._judge, name, edits)
