@@ -45,6 +45,8 @@ class Thresholds:
     """The same for a name with an initial."""
     edit_of_common: int = 5
     """One slip in a common name of so many letters holds."""
+    half_of_common: int = 6
+    """The same where the name may be another with an initial."""
     edit_and_number: int = 8
     """A slip and another number: holds a rare name of so many letters."""
     other_initial: int = 6
@@ -200,11 +202,26 @@ class Judge:
             sure = edits == 1 and len(rule.spelled) >= self._at.number and rarities[0] is not Rarity.COMMON
             far = edits > 1 and len(rule.spelled) < self._at.two_edits and not _swapped(name, rule)
             kind = None if far else Kind.DISTANCE if sure else Kind.DISTANCE_LOOSE
-        elif rarities[0] is Rarity.COMMON or (rarities[0] is Rarity.HALF and rarities[1] is not Rarity.RARE):
-            return None  # a person in their own right
+        elif self._is_their_own(name, rule, rarities):
+            return None
         else:
             kind = self._closeness(name, rule, edits, number, rarities[1])
         return Likeness(kind, (how(rule.spelled, name.spelled), *number.steps), edits) if kind else None
+
+    def _is_their_own(self, name: Reading, rule: Reading, rarities: tuple[Rarity, Rarity]) -> bool:
+        """Whether the name is a person's in their own right: a common one, or one with an initial.
+
+        Of short words nearly all are another one with an initial, so beside a
+        common name in one piece that says little.
+        """
+        ours, theirs = rarities
+        if ours is not Rarity.HALF or theirs is Rarity.RARE:
+            return ours is Rarity.COMMON
+        if len(name.words) > 1 or len(rule.words) > 1:
+            return True
+        return not _swapped(name, rule) and (
+            theirs is Rarity.HALF or len(rule.spelled) < self._at.half_of_common
+        )
 
     def _closeness(
         self, name: Reading, rule: Reading, edits: int, number: Number, rarity: Rarity
