@@ -77,7 +77,7 @@ def test_a_name_always_reads_like_itself(name: str) -> None:
 @given(st.lists(words, max_size=30), words)
 def test_the_index_finds_what_a_scan_finds(skeletons: list[str], text: str) -> None:
     reach = {skeleton: (len(skeleton) >= 3) + (len(skeleton) >= 6) for skeleton in skeletons}
-    index = Neighbours(8)
+    index = Neighbours()
     for skeleton in skeletons:
         index.add(skeleton, reach[skeleton])
     found = {index.skeletons[number]: edits for number, edits in index.near(text)}
@@ -88,7 +88,7 @@ def test_the_index_finds_what_a_scan_finds(skeletons: list[str], text: str) -> N
 
 @given(st.lists(words, min_size=1, max_size=20), st.data())
 def test_swapped_letters_are_always_found(skeletons: list[str], data: st.DataObject) -> None:
-    index = Neighbours(8)
+    index = Neighbours()
     for skeleton in skeletons:
         index.add(skeleton, 1, skeleton)
     chosen = data.draw(st.sampled_from(skeletons))
@@ -98,7 +98,7 @@ def test_swapped_letters_are_always_found(skeletons: list[str], data: st.DataObj
 
 @given(st.lists(st.text("abcdefgh", min_size=9, max_size=12), max_size=40), st.integers(1, 50))
 def test_an_index_that_is_tidied_finds_the_same(skeletons: list[str], step: int) -> None:
-    tidied, plain = Neighbours(8), Neighbours(8)
+    tidied, plain = Neighbours(), Neighbours()
     for skeleton in skeletons:
         tidied.add(skeleton, 2, later=True)
         plain.add(skeleton, 2)

@@ -152,7 +152,7 @@ def test_a_packed_table_gives_all_numbers_of_a_hash() -> None:
 
 
 def test_tables_that_grew_are_merged_a_little_at_a_time() -> None:
-    names = Neighbours(10)
+    names = Neighbours()
     words = [
         f"{a}{b}{c}quixotic{d}" for a in "abcdefghij" for b in "klmnopqrst" for c in "uvwxyz" for d in "klmn"
     ]

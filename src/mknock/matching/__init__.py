@@ -3,7 +3,7 @@
 A piece of its own: it knows Knock's rules and Matrix IDs, and nothing of stores, servers or doors.
 """
 
-from mknock.matching.engine import Engine
+from mknock.matching.engine import VERY_MANY, Engine
 from mknock.matching.extent import Extent, extent
 from mknock.matching.finding import DEFAULT_ACTIONS, Action, Finding, Kind, Match, Stance, Verdict
 from mknock.matching.glob import BadGlob
@@ -13,6 +13,7 @@ from mknock.matching.rule_lines import BadRuleLine, read_rules, rule_of
 
 __all__ = [
     "DEFAULT_ACTIONS",
+    "VERY_MANY",
     "Action",
     "BadGlob",
     "BadRuleLine",

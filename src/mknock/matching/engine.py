@@ -15,15 +15,13 @@ from mknock.matching import glob
 from mknock.matching.confusables import Seen, seen
 from mknock.matching.finding import ADMITTED, RANK, Action, Finding, Kind, Match, Stance, Verdict, finding
 from mknock.matching.guard import Guard, Rarity, default_guard
-from mknock.matching.index import FIRST_TABLE, Neighbours, entries
+from mknock.matching.index import Neighbours
 from mknock.matching.judge import OWN_NUMBER, Affix, Judge, Likeness, Thresholds
 from mknock.matching.reading import Reading, other_skeletons, reading, taken
 from mknock.matching.register import KINDS, Register, without_port
 
 CROWD: Final = 10
 """Rules of one skeleton that a look compares: a wave of thousands costs no more than these."""
-MANY: Final = 100
-"""Rules from which on a load is prepared for."""
 VERY_MANY: Final = 20_000
 """Rules from which on a load does not wait for its index of slips."""
 LONGEST: Final = 255
@@ -72,11 +70,11 @@ class Engine:
             BadGlob: a pattern is not used.
         """
         rules = list(rules)
-        if not self._rules and len(rules) > MANY:
-            self._names = Neighbours(self._expected(rules))
         with _without_garbage_collection():
             for rule in rules:
-                self.add(rule, later=len(rules) > VERY_MANY)
+                self.add(rule, later=True)
+            if len(rules) <= VERY_MANY:
+                self.settle()
 
     @staticmethod
     def check(rule: Rule) -> None:
@@ -90,6 +88,8 @@ class Engine:
 
     def add(self, rule: Rule, *, later: bool = False) -> None:
         """Add a rule, in place of the one that the same source has for the same entity.
+
+        Its slips of the keyboard are left to ``tidy`` if they may come ``later``.
 
         Raises:
             BadGlob: its pattern is not used.
@@ -131,14 +131,6 @@ class Engine:
         """Do all of the housekeeping now."""
         while self.tidy(5000):
             pass
-
-    def _expected(self, rules: list[Rule]) -> int:
-        """How many entries the index will have, from every 20th rule; room for some more."""
-        sample = [rule for rule in rules[::20] if rule.kind is RuleKind.USER]
-        if not sample:
-            return FIRST_TABLE
-        keys = [(len(key), reach) for rule in sample for key, reach in self._keys(_read(_localpart(rule)))]
-        return int(entries(keys) / len(rules[::20]) * len(rules) * 1.1) + FIRST_TABLE
 
     def _keys(self, name: Reading) -> Iterator[tuple[str, int]]:
         """What a rule's name is found by, each with its reach: its skeletons, and the whole of it with a number."""
@@ -223,6 +215,8 @@ class Engine:
         return allows
 
     def _plainly(self, register: Register, user: str, server: str, now: float) -> list[Match]:
+        if not register:
+            return []
         numbers = dict.fromkeys(register.naming(user, server))
         rules = (self._rules[number] for number in numbers)
         return [Match(rule, KINDS[rule.kind]) for rule in rules if rule is not None and rule.counts_at(now)]
@@ -281,18 +275,25 @@ class Engine:
 
     def _longer(self, name: Reading) -> Iterator[tuple[int, _Judging]]:
         """Skeletons at either end of the name's, and what is left of it."""
-        numbers, skeletons, least = self._names.numbers, self._names.skeletons, self._thresholds.affix - 1
+        skeletons = self._names.skeletons
         for text, numbered in ((name.skeleton, False), (name.whole, True)):
             if numbered and text == name.tight:
                 return
-            for length in range(least, len(text)):
-                for rest, end in ((text[length:], text[:length]), (text[:-length], text[-length:])):
-                    found = numbers.get(end)
-                    if found is None or not self._judge.may_be_affix(rest, end):
-                        continue
-                    if not numbered or not skeletons[found].isalpha():
-                        affix = Affix(rest, behind=text.startswith(end), numbered=numbered)
-                        yield found, _Longer(self._judge, name, affix)
+            for found, behind in self._at_either_end(text):
+                end = skeletons[found]
+                rest = text[len(end) :] if behind else text[: -len(end)]
+                if self._judge.may_be_affix(rest, end) and not (numbered and end.isalpha()):
+                    yield found, _Longer(self._judge, name, Affix(rest, behind, numbered))
+
+    def _at_either_end(self, text: str) -> list[tuple[int, bool]]:
+        """Skeletons that the text begins or ends with, and whether the rest is behind them; the shortest first."""
+        numbers, found = self._names.numbers, []
+        for length in range(self._thresholds.affix - 1, len(text)):
+            if (end := text[:length]) in numbers:
+                found.append((numbers[end], True))
+            if (end := text[-length:]) in numbers:
+                found.append((numbers[end], False))
+        return found
 
     def _rules_of(self, skeleton: int, now: float, most: int = CROWD) -> Iterator[tuple[int, Rule]]:
         numbers = self._alike.get(skeleton)

@@ -14,12 +14,16 @@ from typing import Final
 from mknock.matching.distance import distance
 from mknock.matching.packed import MOST_NUMBERS, PackedTable
 
-PREFIX: Final = 10
-"""Letters from the start of a skeleton that make up its neighbourhood; the rest is compared when it is found."""
-MOST_ENTRIES: Final = 2 + PREFIX + PREFIX * (PREFIX - 1) // 2
+WINDOW: Final = 10
+"""Letters of a skeleton that make up its neighbourhood, half of them its first and half its last ones.
+
+What stands between them is compared when it is found. Both ends, since many
+full names begin or end alike; an edit in one half moves nothing in the other.
+"""
+MOST_ENTRIES: Final = 2 + WINDOW + WINDOW * (WINDOW - 1) // 2
 """Entries of one skeleton, at most."""
 FIRST_TABLE: Final = 1 << 15
-"""Entries that the first table has room for."""
+"""Entries that the smallest table has room for."""
 TABLES: Final = 3
 """Tables that a look may have to ask before they are merged."""
 LARGEST_STEP: Final = 1 << 19
@@ -35,8 +39,8 @@ class Neighbours:
 
     __slots__ = ("_behind", "_merge", "_reach", "_shortest", "_tables", "numbers", "skeletons")
 
-    def __init__(self, expected: int = FIRST_TABLE) -> None:
-        self._tables = [PackedTable(expected)]
+    def __init__(self) -> None:
+        self._tables: list[PackedTable] = []
         self._merge: _Merge | None = None
         self._behind: list[tuple[int, int, str]] = []
         """Numbers of skeletons with the reach and the letters that are not entered yet."""
@@ -82,7 +86,7 @@ class Neighbours:
         """
         edits = most if most < 2 or len(text) >= self._shortest[2] - 2 else 1
         hashes = _neighbourhood(text, edits)
-        close = {number: self._distance(number, text) for number in self._under(hashes)}
+        close = {number: self._distance(number, text, edits) for number in self._under(hashes)}
         yield from sorted((number, edits) for number, edits in close.items() if edits)
         if letters:
             for number in sorted(self._under([hash("".join(sorted(letters)))])):
@@ -92,9 +96,9 @@ class Neighbours:
     def _under(self, hashes: list[int]) -> set[int]:
         return {number for table in self._tables for number in table.numbers(hashes)}
 
-    def _distance(self, number: int, text: str) -> int:
-        """How far a skeleton is from the text; 0 also if that is beyond its reach."""
-        return distance(self.skeletons[number], text, self._reach[number]) or 0
+    def _distance(self, number: int, text: str, most: int) -> int:
+        """How far a skeleton is from the text; 0 also if that is beyond its reach or ``most``."""
+        return distance(self.skeletons[number], text, min(self._reach[number], most)) or 0
 
     def tidy(self, most: int = 20) -> bool:
         """Do the work of up to ``most`` skeletons; return whether there is more to do."""
@@ -120,10 +124,12 @@ class Neighbours:
         self._table().put(hashes, number)
 
     def _table(self) -> PackedTable:
-        """The table that has room for one more skeleton."""
-        if self._tables[-1].room < MOST_ENTRIES:
+        """The table that has room for one more skeleton; a new one has it for all that wait."""
+        if not self._tables or self._tables[-1].room < MOST_ENTRIES:
             taken = sum(table.used for table in self._tables)
-            self._tables = [*self._tables, PackedTable(max(FIRST_TABLE, min(taken, LARGEST_STEP)))]
+            waiting = entries((len(self.skeletons[number]), reach) for number, reach, _ in self._behind)
+            room = max(FIRST_TABLE, min(taken, LARGEST_STEP), waiting + MOST_ENTRIES)
+            self._tables = [*self._tables, PackedTable(room)]
         return self._tables[-1]
 
 
@@ -151,23 +157,22 @@ class _Merge:
 
 
 def _neighbourhood(text: str, edits: int) -> list[int]:
-    """Hashes of what is left of the text's start when up to ``edits`` letters are left out."""
-    start = text[:PREFIX]
-    hashes = [hash(tuple(start)), *map(hash, combinations(start, len(start) - 1))]
+    """Hashes of what is left of the text's ends when up to ``edits`` letters are left out."""
+    ends = _ends(text)
+    hashes = [hash(tuple(ends)), *map(hash, combinations(ends, len(ends) - 1))]
     if edits > 1:
-        hashes += _two_left_out(text)
+        hashes += map(hash, combinations(ends, max(len(ends) - 2, 0)))
     return hashes
 
 
-def _two_left_out(text: str) -> list[int]:
-    start = text[:PREFIX]
-    return list(map(hash, combinations(start, len(start) - 2)))
+def _ends(text: str) -> str:
+    return text if len(text) <= WINDOW else text[: WINDOW // 2] + text[-(WINDOW // 2) :]
 
 
 def entries(lengths: Iterable[tuple[int, int]]) -> int:
     """How many entries skeletons of these lengths and reaches take, at most."""
     total = 0
     for length, reach in lengths:
-        n = min(length, PREFIX)
+        n = min(length, WINDOW)
         total += (0, 2 + n, 2 + n + n * (n - 1) // 2)[reach]
     return total

@@ -32,16 +32,16 @@ class Thresholds:
     edit: int = 5
     end: int = 7
     """One letter more or less at the end, where a surname's initial stands, of a rare name."""
-    swap_refused: int = 5
+    swap_refused: int = 4
     """Letters swapped: refuses a rare name of more letters than that, one more for each pair."""
-    swap_of_common: int = 6
+    swap_of_common: int = 5
     two_edits: int = 6
     """Two pairs of letters swapped."""
     two_edits_apart: int = 9
     """Any two slips in a rare name."""
     one_edit_refused: int = 7
     """One slip in a rare name of so many letters refuses."""
-    one_edit_of_half: int = 8
+    one_edit_of_half: int = 7
     """The same for a name with an initial."""
     edit_of_common: int = 5
     """One slip in a common name of so many letters holds."""
@@ -53,11 +53,11 @@ class Thresholds:
     """A slip in the first letter: holds a name of so many letters that has no initial."""
     spelling: int = 5
     """A doubled letter, another separator: refuses a rare name of so many letters."""
-    doubled: int = 7
+    doubled: int = 6
     """A doubled letter: refuses any name of so many letters."""
-    spelling_of_half: int = 7
+    spelling_of_half: int = 6
     """Separators around it or other ones: refuses a name with an initial of so many letters."""
-    number: int = 5
+    number: int = 4
     """Another number: refuses a rare name of so many letters."""
     number_half: int = 7
     """The same for a name with an initial."""

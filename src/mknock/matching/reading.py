@@ -6,7 +6,6 @@ their names apart by them; digits become letters only inside the core.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from operator import eq
 from typing import Final
@@ -14,7 +13,6 @@ from typing import Final
 SEPARATING: Final = " \t\n\r\v\f._-=/+~,:;'\"`()[]{}<>*#&%^?\\"
 DIGITS: Final = "0123456789"
 _AS_BLANKS: Final = str.maketrans(dict.fromkeys(SEPARATING, " "))
-_RUN: Final = re.compile(r"(.)\1+", re.DOTALL)
 
 AS_LETTERS: Final = str.maketrans("0123456789@$!|€", "olzeasgtbgasiie")
 """Digits and signs that are written for letters; ``1`` is l or i, which are one class in the skeleton."""
@@ -97,7 +95,9 @@ def _paired(spelled: str) -> Iterator[str]:
 
 def collapsed(text: str) -> str:
     """The text with each letter once where it is doubled."""
-    return _RUN.sub(r"\1", text) if True in map(eq, text, text[1:]) else text
+    if True not in map(eq, text, text[1:]):
+        return text
+    return text[0] + "".join([letter for before, letter in zip(text, text[1:], strict=False) if letter != before])
 
 
 def reading(text: str) -> Reading:

@@ -31,6 +31,9 @@ class Register:
         self._globs = {RuleKind.USER_GLOB: Globs(), RuleKind.SERVER_GLOB: Globs()}
         self.hashes = 0
 
+    def __bool__(self) -> bool:
+        return bool(self._plain) or any(self._globs.values())
+
     def add(self, rule: Rule, number: int) -> None:
         """Enter a rule.
 

@@ -13,7 +13,7 @@ from mknock.domain.doors import Door
 from mknock.domain.ids import MatrixID
 from mknock.domain.knocks import ADMITTED, Decision, Outcome, Reason
 from mknock.domain.rules import Rule
-from mknock.matching import Action, BadGlob, Engine, Finding, Kind, Match, Stance, Verdict
+from mknock.matching import VERY_MANY, Action, BadGlob, Engine, Finding, Kind, Match, Stance, Verdict
 from mknock.ports import Clock, RuleChange, Store
 from mknock.telemetry import get_logger
 
@@ -128,11 +128,14 @@ class RuleBook:
         return len(rules)
 
     async def _take_in(self, newest: int) -> int:
-        """Read change by change, from behind what was read; a page at a time, and others in between."""
+        """Read change by change, from behind what was read; a page at a time, and others in between.
+
+        Of a very long list, slips of the keyboard are left to the housekeeping, as at the start.
+        """
         taken = 0
         page = await self._store.rules_since(self._revision, "\uffff", limit=PAGE)
         while page:
-            self._apply(page)
+            self._apply(page, later=taken >= VERY_MANY)
             for listener in self._listeners:
                 listener(page)
             taken += len(page)
@@ -142,11 +145,11 @@ class RuleBook:
         self._revision = max(self._revision, newest)
         return taken
 
-    def _apply(self, changes: Iterable[RuleChange]) -> None:
+    def _apply(self, changes: Iterable[RuleChange], *, later: bool) -> None:
         for change in changes:
             self._forget(change.rule.id)
             if not change.removed and self._is_usable(change.rule):
-                self._engine.add(change.rule)
+                self._engine.add(change.rule, later=later)
                 self._note(change.rule)
 
     def _note(self, rule: Rule) -> None:
