@@ -226,13 +226,13 @@ class Engine:
     ) -> list[Match]:
         """The surest match of each rule that the name resembles, up to the first that refuses."""
         best: dict[int, Match] = {}
-        host, shown = without_port(server.lower()), seen(localpart)
+        host, shown, across = without_port(server.lower()), seen(localpart), stance.other_servers
         for skeleton, likeness in self._likenesses(shown):
             likenesses: dict[str, Likeness | None] = {}
             for number, rule in self._rules_of(skeleton, now, likeness.crowd):
                 name, _, theirs = rule.key[1:].partition(":")
-                elsewhere = without_port(theirs) != host
-                if elsewhere and not (stance.other_servers and likeness.reaches_across):
+                elsewhere = theirs != host and without_port(theirs) != host
+                if elsewhere and not (across and likeness.reaches_across and self._may_tell(name)):
                     continue
                 if name not in likenesses:
                     likenesses[name] = likeness(_read(name[:LONGEST]))
@@ -315,6 +315,10 @@ class Engine:
         if not self._is_telling(_read(name[:LONGEST])):
             return None
         return Match(rule, Kind.OTHER_SERVER, (*steps, f"server {elsewhere} for {theirs}"), like.distance)
+
+    def _may_tell(self, name: str) -> bool:
+        """Whether ``_is_telling`` is worth asking, before the name is read."""
+        return len(name) >= self._thresholds.other_server or sum(map(str.isdigit, name)) >= OWN_NUMBER
 
     def _is_telling(self, name: Reading) -> bool:
         """Whether two people on different servers are unlikely to have chosen the same name."""

@@ -13,6 +13,8 @@ from mknock.matching.packed import PackedSet
 from mknock.matching.reading import Reading
 
 SHORTEST_SURNAME: Final = 3
+REMEMBERED: Final = 2000
+"""Names whose rarity is kept for the next time."""
 NAMES: Final = ("names", "more")
 
 
@@ -29,16 +31,19 @@ class Rarity(IntEnum):
 class Guard:
     """Knows what is common. ``more`` are names that the owner adds: an allow-list, the members of the room."""
 
-    __slots__ = ("_more", "_names", "_words")
+    __slots__ = ("_more", "_names", "_weighed", "_words")
 
     def __init__(self, names: PackedSet, words: PackedSet, more: Iterable[str] = ()) -> None:
         self._names, self._words = names, words
         self._more: set[str] = set()
+        self._weighed: dict[tuple[str, tuple[str, ...]], Rarity] = {}
+        """What was asked lately: a look asks of one name again and again."""
         self.learn(more)
 
     def learn(self, names: Iterable[str]) -> None:
         """Treat these names (without their server) as common from now on."""
         self._more.update(name.lower() for name in names)
+        self._weighed.clear()
 
     def is_name(self, word: str) -> bool:
         """Whether it is somebody's first name."""
@@ -49,10 +54,17 @@ class Guard:
 
     def rarity(self, name: Reading, *, as_spelled: bool = False) -> Rarity:
         """How rare the core of a name is; ``as_spelled`` reads its digits as letters first."""
-        letters = name.spelled if as_spelled else name.letters
+        core = (name.spelled if as_spelled else name.letters), name.words
+        found = self._weighed.get(core)
+        if found is None:
+            if len(self._weighed) >= REMEMBERED:
+                self._weighed.clear()
+            found = self._weighed[core] = self._weigh(*core)
+        return found
+
+    def _weigh(self, letters: str, words: tuple[str, ...]) -> Rarity:
         if self.is_common(letters) or len(letters) < 2:
             return Rarity.COMMON
-        words = name.words
         if len(words) == 1:
             return self._glued(letters)
         long = [word for word in words if len(word) > 1]
