@@ -16,12 +16,32 @@ from mknock.matching.confusables import seen
 from mknock.matching.distance import distance
 from mknock.matching.glob import MOST_WILDCARDS, Glob, Globs
 from mknock.matching.index import Neighbours
+from mknock.matching.packed import HASH, PackedTable
 from mknock.matching.reading import reading
 
 anything = st.text(st.characters(exclude_categories=[]), max_size=40)  # lone surrogates included
 names = st.text("abcilmnr01.-_", max_size=14)
 words = st.text("abc", min_size=1, max_size=16)
 patterns = st.text("ab*?:.@", max_size=12)
+
+long_words = st.text("abcde", min_size=7, max_size=16)
+Edit = tuple[str, int, str]
+"""What is done, where, and with which letter."""
+edits = st.tuples(st.sampled_from(["put in", "left out", "replaced", "swapped"]), st.integers(0, 15), st.sampled_from("abx"))
+LEET = dict(zip("abegilostz", "4839110572", strict=True))
+
+
+def edited(text: str, edit: Edit) -> str:
+    """The text with one slip of the keyboard."""
+    how, place, letter = edit
+    at = place % max(len(text), 1)
+    first, rest = text[:at], text[at:]
+    return {
+        "put in": first + letter + rest,
+        "left out": first + rest[1:],
+        "replaced": first + letter + rest[1:],
+        "swapped": first + rest[:2][::-1] + rest[2:],
+    }[how]
 
 
 @cache
@@ -74,16 +94,63 @@ def test_a_name_always_reads_like_itself(name: str) -> None:
     assert engine.look(f"@{name}:x.org", now=0.0).verdict is Verdict.REFUSE
 
 
-@given(st.lists(words, max_size=30), words)
-def test_the_index_finds_what_a_scan_finds(skeletons: list[str], text: str) -> None:
+@given(st.lists(words, max_size=30), words, st.integers(1, 2))
+def test_the_index_finds_what_a_scan_finds(skeletons: list[str], text: str, most: int) -> None:
     reach = {skeleton: (len(skeleton) >= 3) + (len(skeleton) >= 6) for skeleton in skeletons}
     index = Neighbours()
     for skeleton in skeletons:
         index.add(skeleton, reach[skeleton])
-    found = {index.skeletons[number]: edits for number, edits in index.near(text)}
+    found = {index.skeletons[number]: edits for number, edits in index.near(text, most=most)}
     assert found == {
-        skeleton: edits for skeleton in skeletons if (edits := distance(skeleton, text, reach[skeleton]))
+        skeleton: edits
+        for skeleton in skeletons
+        if (edits := distance(skeleton, text, min(reach[skeleton], most)))
     }
+
+
+@given(long_words, st.lists(edits, max_size=2))
+def test_two_slips_are_found_wherever_they_are(skeleton: str, slips: list[Edit]) -> None:
+    index, text = Neighbours(), skeleton
+    index.add(skeleton, 2)
+    for slip in slips:
+        text = edited(text, slip)
+    apart = distance(skeleton, text, 2)
+    assert apart is None or [edits for _, edits in index.near(text)] == [apart] * (apart > 0)
+
+
+@settings(max_examples=50)
+@given(st.text(string.ascii_lowercase, min_size=4, max_size=14), st.data())
+def test_digits_for_letters_are_seen_wherever_they_stand(name: str, data: st.DataObject) -> None:
+    engine = Engine([user_rule(f"@{name}:x.org")])
+    places = [i for i, letter in enumerate(name) if letter in LEET]
+    kept = data.draw(st.sampled_from(range(len(name))))  # a name of digits is like no other
+    chosen = data.draw(st.sets(st.sampled_from(places))) - {kept} if places else set()
+    disguised = "".join(LEET[letter] if i in chosen else letter for i, letter in enumerate(name))
+    assert engine.look(f"@{disguised}:x.org", now=0.0).verdict is Verdict.REFUSE
+
+
+@settings(max_examples=30)
+@given(st.lists(names, min_size=1, max_size=20, unique=True), st.lists(names, min_size=1, max_size=10))
+def test_a_list_says_the_same_however_it_came_in(listed: list[str], looked: list[str]) -> None:
+    guard, rules = default_guard(), [user_rule(f"@{name}:x.org") for name in listed]
+    at_once, one_by_one, later = Engine(rules, guard=guard), Engine(guard=guard), Engine(guard=guard)
+    for one in rules:
+        one_by_one.add(one)
+        later.add(one, later=True)
+    later.settle()
+    for name in looked:
+        findings = [engine.look(f"@{name}:x.org", now=0.0) for engine in (at_once, one_by_one, later)]
+        assert findings[0] == findings[1] == findings[2]
+
+
+@given(st.lists(st.tuples(st.integers(), st.integers(0, 20)), max_size=60), st.lists(st.integers(), max_size=5))
+def test_a_packed_table_is_like_a_dictionary(pairs: list[tuple[int, int]], others: list[int]) -> None:
+    table = PackedTable(60)
+    for number, value in pairs:
+        table.put([hash(number)], value)
+    for number in [*(number for number, _ in pairs), *others]:
+        same = {value for other, value in pairs if hash(other) & HASH == hash(number) & HASH}
+        assert set(table.numbers([hash(number)])) == same
 
 
 @given(st.lists(words, min_size=1, max_size=20), st.data())

@@ -151,6 +151,31 @@ def test_a_packed_table_gives_all_numbers_of_a_hash() -> None:
     assert table.used == 3
 
 
+def test_all_that_waits_gets_one_table() -> None:
+    names = Neighbours()
+    for number in range(3000):
+        names.add(f"{number:04}quixotic", 2, later=True)
+    while names.tidy(50):
+        assert names.tables == 1
+    assert names.tables == 1
+    assert [names.skeletons[n] for n, edits in names.near("0007qiuxotic") if edits == 1] == ["0007quixotic"]
+
+
+def test_the_guard_forgets_what_it_weighed_when_it_learns() -> None:
+    guard = default_guard()
+    assert guard.rarity(reading("kvothrandir")) is Rarity.RARE
+    guard.learn(["kvothrandir"])
+    assert guard.rarity(reading("kvothrandir")) is Rarity.COMMON
+
+
+def test_of_a_wave_of_names_under_one_hash_the_first_are_kept() -> None:
+    table = PackedTable(5000)
+    for number in range(5000):
+        table.put([hash("quixotic")], number)
+    assert table.numbers([hash("quixotic")])[:3] == [0, 1, 2]
+    assert len(table.numbers([hash("quixotic")])) < 250
+
+
 def test_tables_that_grew_are_merged_a_little_at_a_time() -> None:
     names = Neighbours()
     words = [

@@ -55,6 +55,11 @@ class Neighbours:
         return sum(table.bytes for table in self._tables)
 
     @property
+    def tables(self) -> int:
+        """How many tables a look asks."""
+        return len(self._tables)
+
+    @property
     def untidy(self) -> bool:
         """Whether ``tidy`` has something to do."""
         return bool(self._behind or self._merge or len(self._tables) > TABLES)

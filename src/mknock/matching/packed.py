@@ -17,6 +17,8 @@ HASH: Final = (1 << 64 - NUMBER_BITS) - 1
 """The part of a hash that is kept."""
 FULL: Final = 0.6
 """The share of slots above which probing takes too long."""
+MOST_TRIES: Final = 200
+"""Slots that are tried for an entry before it is given up: a wave of names that are nearly the same costs no more."""
 MARKS: Final = 2
 """Bytes of marks an entry, at least; up to twice as many."""
 
@@ -51,7 +53,7 @@ class PackedSet:
 
 
 class PackedTable:
-    """From hashes to small numbers; several numbers may share a hash.
+    """From hashes to small numbers; several numbers may share a hash, and of hundreds that do the first are kept.
 
     Nearly all that is looked up is not there. Most of it is told by one byte
     of ``_marks``, which stay in the processor's cache when the slots do not.
@@ -109,10 +111,11 @@ class PackedTable:
         marks, mask = self._marks, self._mask
         for entry in entries:
             hashed = entry >> NUMBER_BITS
-            at = hashed % size
+            at, tries = hashed % size, 0
             while found := slots[at]:
-                if found == entry:
+                if found == entry or tries == MOST_TRIES:
                     break
+                tries += 1
                 at += 1
                 if at == size:
                     at = 0
