@@ -27,7 +27,9 @@ patterns = st.text("ab*?:.@", max_size=12)
 long_words = st.text("abcde", min_size=7, max_size=16)
 Edit = tuple[str, int, str]
 """What is done, where, and with which letter."""
-edits = st.tuples(st.sampled_from(["put in", "left out", "replaced", "swapped"]), st.integers(0, 15), st.sampled_from("abx"))
+edits = st.tuples(
+    st.sampled_from(["put in", "left out", "replaced", "swapped"]), st.integers(0, 15), st.sampled_from("abx")
+)
 LEET = dict(zip("abegilostz", "4839110572", strict=True))
 
 
@@ -143,7 +145,9 @@ def test_a_list_says_the_same_however_it_came_in(listed: list[str], looked: list
         assert findings[0] == findings[1] == findings[2]
 
 
-@given(st.lists(st.tuples(st.integers(), st.integers(0, 20)), max_size=60), st.lists(st.integers(), max_size=5))
+@given(
+    st.lists(st.tuples(st.integers(), st.integers(0, 20)), max_size=60), st.lists(st.integers(), max_size=5)
+)
 def test_a_packed_table_is_like_a_dictionary(pairs: list[tuple[int, int]], others: list[int]) -> None:
     table = PackedTable(60)
     for number, value in pairs:

@@ -12,7 +12,7 @@ from tests.kit.workshop import SetClock
 from mknock.domain.doors import Door
 from mknock.domain.knocks import ADMITTED, Outcome, Reason
 from mknock.domain.rules import Rule, RuleKind
-from mknock.matching import Stance
+from mknock.matching import Stance, Verdict
 from mknock.ports import Entry
 from mknock.services import rule_book
 from mknock.services.rule_book import STRICT, RuleBook, stance_of, told
@@ -121,6 +121,20 @@ async def test_many_changes_are_taken_in_page_by_page(
     await put(store, rule())
 
     assert (await book.refresh(), len(book)) == (11, 11)
+
+
+async def test_of_a_very_long_list_slips_are_found_once_the_housekeeping_is_done(
+    store: SqliteStore, book: RuleBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rule_book, "VERY_MANY", 0)
+    await put(store, rule("@kvothrandir:example.org"))
+    await book.refresh()
+    assert book.look("@kv0thr4ndir:example.org", STRICT).verdict is Verdict.REFUSE
+    assert book.look("@kvothrandri:example.org", STRICT).verdict is Verdict.ADMIT
+
+    await book.tick(0.0)
+
+    assert book.look("@kvothrandri:example.org", STRICT).verdict is Verdict.REFUSE
 
 
 async def test_what_a_list_says_twice_counts_until_both_are_gone(store: SqliteStore, book: RuleBook) -> None:

@@ -45,7 +45,7 @@ class Thresholds:
     """The same for a name with an initial."""
     edit_of_common: int = 5
     """One slip in a common name of so many letters holds."""
-    half_of_common: int = 6
+    half_of_common: int = 5
     """The same where the name may be another with an initial."""
     edit_and_number: int = 8
     """A slip and another number: holds a rare name of so many letters."""
@@ -67,7 +67,7 @@ class Thresholds:
     """A number added to a common name of so many letters holds."""
     number_changed: int = 6
     """Another number: holds a common name of so many letters."""
-    read_into: int = 5
+    read_into: int = 4
     """A number added, and a digit before it read as a letter, where a common name is left without: holds."""
     affix: int = 3
     affix_glued: int = 4
@@ -364,7 +364,9 @@ def _number(name: Reading, rule: Reading) -> Number:
     if not ours:
         return Number((f"number {theirs} missing",), dropped=True)
     steps = (f"number {ours} for {theirs}",)
-    near = _are_near(ours, theirs) or (name.after == rule.after and not rule.before)  # put in front, the rest kept
+    near = _are_near(ours, theirs) or (
+        name.after == rule.after and not rule.before
+    )  # put in front, the rest kept
     return Number(steps, extended=_is_extended(ours, theirs), near=near)
 
 

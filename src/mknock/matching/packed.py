@@ -7,7 +7,7 @@ names that collide; whoever finds an entry compares the names themselves.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final
 
 NUMBER_BITS: Final = 20
@@ -59,7 +59,7 @@ class PackedTable:
     of ``_marks``, which stay in the processor's cache when the slots do not.
     """
 
-    __slots__ = ("_mask", "_marks", "_size", "_slots", "used")
+    __slots__ = ("_marks", "_mask", "_size", "_slots", "used")
 
     def __init__(self, capacity: int) -> None:
         self._size = int(capacity / FULL) + 7

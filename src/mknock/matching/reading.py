@@ -7,6 +7,7 @@ their names apart by them; digits become letters only inside the core.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from operator import eq
 from typing import Final
 
@@ -97,7 +98,7 @@ def collapsed(text: str) -> str:
     """The text with each letter once where it is doubled."""
     if True not in map(eq, text, text[1:]):
         return text
-    return text[0] + "".join([letter for before, letter in zip(text, text[1:], strict=False) if letter != before])
+    return text[0] + "".join([letter for before, letter in pairwise(text) if letter != before])
 
 
 def reading(text: str) -> Reading:
@@ -154,5 +155,7 @@ def _folds_behind(plain: Reading, text: str) -> list[Fold]:
     first, *more = number.split("-")
     apart = "" if plain.text + first in text else "."  # a surname that is all digits, as in p1n4.14883
     least = len(first) if apart else 1
-    folds = [(apart + first[:n], number[n:].lstrip("-")) for n in range(least, min(len(first), MOST_FOLDED) + 1)]
+    folds = [
+        (apart + first[:n], number[n:].lstrip("-")) for n in range(least, min(len(first), MOST_FOLDED) + 1)
+    ]
     return [*folds, (apart + ".".join((first, *more)), "")] if more else folds
