@@ -15,9 +15,9 @@ MOST_NUMBERS: Final = (1 << NUMBER_BITS) - 1
 """Numbers that fit beside the hash."""
 HASH: Final = (1 << 64 - NUMBER_BITS) - 1
 """The part of a hash that is kept."""
-FULL: Final = 0.6
+FULL: Final = 0.7
 """The share of slots above which probing takes too long."""
-MOST_TRIES: Final = 200
+MOST_TRIES: Final = 400
 """Slots that are tried for an entry before it is given up: a wave of names that are nearly the same costs no more."""
 MARKS: Final = 2
 """Bytes of marks an entry, at least; up to twice as many."""
