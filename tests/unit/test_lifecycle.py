@@ -22,7 +22,7 @@ from mknock.domain.knocks import (
 )
 
 S = KnockState
-FINAL = {S.LEFT, S.REMOVED, S.REFUSED, S.DECLINED, S.EXPIRED, S.RESCINDED, S.FAILED}
+FINAL = {S.LEFT, S.REMOVED, S.REFUSED, S.DECLINED, S.EXPIRED, S.RESCINDED, S.RETRACTED, S.FAILED}
 MOVES_THAT_ARE_NOT = [(a, b) for a in S for b in S if a is not b and b not in MOVES[a]]
 MOVES_THAT_ARE = [(a, b) for a in S for b in S if b in MOVES[a]]
 

@@ -29,6 +29,8 @@ class Attempt:
     sender: str | None = None
     trusted: bool = False
     proven: bool = False
+    knocking: bool = False
+    """A membership knock of theirs stands in the door's room, and is to be answered."""
     listed: Decision | None = ADMITTED
     """What the block-list says of the person; None when it cannot be read: then nobody may be admitted (promise 3)."""
 

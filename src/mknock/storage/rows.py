@@ -17,7 +17,7 @@ Row = Sequence[Any]
 KNOCK_COLUMNS = (
     "id, door, room_id, user_id, user_key, state, reason, detail, rule, platform, proven, trapped, answers,"
     " created_at, updated_at, seen_at, repeats, expires_at, due_at, fence, attempts,"
-    " invited_at, joined_at, welcomed_at, reminders"
+    " invited_at, joined_at, welcomed_at, reminders, knocking"
 )
 RULE_COLUMNS = "id, kind, entity, key, reason, source, author, at, expires_at, allow, look_alikes, origin"
 LIST_COLUMNS = "name, room_id, alias, look_alikes, allow_wide, author, at, removed"
@@ -67,6 +67,7 @@ def knock_row(knock: Knock) -> tuple[Any, ...]:
         knock.joined_at,
         knock.welcomed_at,
         knock.reminders,
+        int(knock.knocking),
     )
 
 
@@ -97,6 +98,7 @@ def knock_of(row: Row) -> Knock:
         joined_at=row[22],
         welcomed_at=row[23],
         reminders=row[24],
+        knocking=bool(row[25]),
     )
 
 
