@@ -195,6 +195,8 @@ class Door:
     latecomers: Latecomers = field(default_factory=Latecomers)
     welcoming: Welcoming = field(default_factory=Welcoming)
     blocked_members: Removal = Removal.KICK
+    native_knocks: bool = True
+    """Whether a membership knock at the room is a knock at this door, if the room's join rule allows any."""
     matching: Matching = field(default_factory=Matching)
     secrets: FormSecrets = field(default_factory=FormSecrets, repr=False)
     questions: tuple[Question, ...] = ()

@@ -117,6 +117,8 @@ class Reason(StrEnum):
     LEFT = "left"
     RETRACTED = "retracted"
     """The person took their membership knock back."""
+    FLAPPING = "flapping"
+    """The person knocks in the room again and again."""
     REMOVED = "removed"
     """Somebody else removed the person, or took the invite back, in the room."""
     NO_SUCH_USER = "no_such_user"
