@@ -9,6 +9,7 @@ import pytest
 
 from mknock.checks import CHECKS, Check, decide
 from mknock.checks.blocklist import blocklist
+from mknock.checks.flapping import flapping
 from mknock.checks.history import history
 from mknock.checks.honeypot import honeypot
 from mknock.checks.policy import policy
@@ -274,6 +275,7 @@ def test_every_check_is_run() -> None:
     assert set(CHECKS) == {
         honeypot,
         blocklist,
+        flapping,
         history,
         windows,
         proof_of_work,

@@ -69,6 +69,8 @@ def _about(door: Door) -> Iterator[str]:
     yield _limits(door.limits)
     yield _after_the_invite(door)
     yield f"block-list: members who are on it: {door.blocked_members.value}"
+    if not door.native_knocks:
+        yield "native knocks: left to moderators"
     if door.page:
         yield f"page: /d/{door.slug}"
     if door.questions:
