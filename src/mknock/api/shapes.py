@@ -160,7 +160,8 @@ class KnockShape(BaseModel):
     steps: list[str] = Field(
         description="How the name is like that entry, step by step; empty if it is the same."
     )
-    platform: str = Field(description="What delivered the form.")
+    platform: str = Field(description="What delivered the form; matrix: a knock in the room itself.")
+    proven: bool = Field(description="Whether the person has acted from this very account.")
     answers: list[AnswerShape]
     created_at: float
     updated_at: float
@@ -179,6 +180,7 @@ class KnockShape(BaseModel):
             rule=knock.rule,
             steps=steps_in(knock.detail) if knock.reason is Reason.LOOK_ALIKE else [],
             platform=knock.platform,
+            proven=knock.proven,
             answers=[AnswerShape(label=answer.label, value=answer.value) for answer in knock.answers],
             created_at=knock.created_at,
             updated_at=knock.updated_at,

@@ -15,7 +15,7 @@ class Policy(StrEnum):
     REVIEW = "review"
     """Hold every knock for a moderator."""
     PROVE_FIRST = "prove-first"
-    """Hold every knock until the person proves that the account is theirs; until they can, as REVIEW."""
+    """Hold every knock until the person proves that the account is theirs."""
     CLOSED = "closed"
     """Hold every knock, and say so in the ledger: nobody comes in for now."""
 
