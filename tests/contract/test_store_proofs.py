@@ -183,6 +183,14 @@ async def test_a_proven_knock_that_is_held_is_not_judged_anew_by_knocking_in_the
     assert (found.state, found.knocking) == (S.HELD, True)
 
 
+async def test_membership_knocks_count_in_the_windows(store: Store) -> None:
+    narrow = door(door=2)
+    held = [
+        (await kept(store, native(who, through=narrow))).knock.reason for who in ("alice", "bob", "carol")
+    ]
+    assert held == [Reason.PASSED, Reason.PASSED, Reason.WAVE]
+
+
 @pytest.mark.promise(2)
 async def test_the_same_membership_knock_from_two_sides_makes_one_record(store: Store) -> None:
     results = await asyncio.gather(

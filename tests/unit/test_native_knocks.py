@@ -434,6 +434,32 @@ async def test_somebody_whose_invite_is_refused_is_not_left_waiting(shop: Worksh
     assert shop.room.membership(carol) == "leave"
 
 
+@pytest.mark.promise(2)
+async def test_an_older_refusal_does_not_take_back_a_newer_invite(opened: Opening, carol: str) -> None:
+    async with opened(policy=Policy.REVIEW, cooldown=0.0) as shop:
+        first = await knock(shop, carol)
+        await shop.moderation.refuse(first.id, actor="api")
+        shop.room.leave(carol, {})
+        shop.clock.forward(1.0)
+        second = await knock(shop, carol)
+        await shop.moderation.approve(second.id, actor="api")
+        claims = (await shop.store.claim(shop.clock(), limit=9, lease=10.0)).knocks
+        for claim in sorted(claims, key=lambda one: one.id, reverse=True):
+            await shop.invitations.deliver(claim)
+        assert shop.room.membership(carol) == "invite"
+
+
+async def test_who_proves_a_held_knock_and_is_blocked_is_turned_down(opened: Opening, carol: str) -> None:
+    async with opened(policy=Policy.PROVE_FIRST) as shop:
+        assert await shop.outcome(carol) is S.HELD
+        await shop.add_rule(carol)
+        made = await knock(shop, carol)
+        assert (made.state, made.reason) == (S.REFUSED, Reason.BLOCKED)
+        await shop.work()
+        assert shop.room.membership(carol) == "leave"
+        assert "left knocking" not in [line.action for line in await shop.store.ledger()]
+
+
 # --- taken back
 
 

@@ -14,7 +14,7 @@ from mknock.checks import decide
 from mknock.domain.chance import new_id
 from mknock.domain.doors import Door
 from mknock.domain.errors import InvalidMatrixID
-from mknock.domain.ids import MatrixID
+from mknock.domain.ids import MatrixID, key_of
 from mknock.domain.knocks import OPEN, Answer, Knock, KnockState, Reason, Submission
 from mknock.forms.text import clean, one_line
 from mknock.ports import AskedToWait, Attempt, Clock, Entry, Homeserver, Kept, Member, Store
@@ -94,7 +94,7 @@ class NativeKnocks:
     async def _is_news(self, door: Door, user_id: str, member: Member) -> bool:
         """Whether there is anything to decide about a membership knock that stands."""
         now, name = self._clock(), (door.room_id, user_id, member.since)
-        knocks = [k for k in await self._store.knocks_of(user_id.lower()) if k.room_id == door.room_id]
+        knocks = [k for k in await self._store.knocks_of(key_of(user_id)) if k.room_id == door.room_id]
         if any(knock.knocking for knock in knocks):
             return False
         if not any(knock.state in OPEN for knock in knocks):
@@ -131,7 +131,7 @@ class NativeKnocks:
 
     async def _took_in(self, door: Door, kept: Kept) -> None:
         knock = kept.knock
-        if kept.repeat and knock.state not in OPEN:
+        if kept.repeat and knock.state not in OPEN and not knock.knocking:
             await self._report(door, knock)
             return
         if not kept.repeat:

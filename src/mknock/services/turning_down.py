@@ -8,7 +8,7 @@ from typing import Final
 from mknock.domain.doors import Removal
 from mknock.domain.errors import Refused
 from mknock.domain.flapping import MOST, lately
-from mknock.domain.knocks import OPEN, Knock, Reason
+from mknock.domain.knocks import MEMBERS, Knock, KnockState, Reason
 from mknock.ports import Clock, Homeserver, Member, Membership, Store
 from mknock.services.doors import Doors
 from mknock.services.errands import Ending, Settled, Waits
@@ -24,6 +24,7 @@ POWERLESS_PAUSE = 3600.0
 """Seconds between tries to turn somebody down without the power to."""
 POWERLESS_TRIES = 3
 """After so many it is left to the moderators."""
+_LET_IN = MEMBERS | {KnockState.ADMITTED, KnockState.INVITED}
 
 
 class TurningDown:
@@ -83,9 +84,10 @@ class TurningDown:
 
 
 def _took_over(knock: Knock, claim: Knock) -> bool:
-    """Whether the membership knock is by now that of a newer record, which answers it."""
-    same_room = knock.room_id == claim.room_id and knock.id > claim.id
-    return same_room and knock.knocking and knock.state in OPEN
+    """Whether what stands in the room by now is that of a newer record, which answers it or has done so."""
+    if knock.room_id != claim.room_id or knock.id <= claim.id:
+        return False
+    return knock.state in _LET_IN or (knock.state is KnockState.HELD and knock.knocking)
 
 
 def _done(claim: Knock, action: str) -> Settled:
