@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 from tests.kit.fake_homeserver import FakeHomeserver
+from tests.kit.processes import wait_until
 from tests.kit.workshop import BOT, OWNER, Wishes, Workshop
 
 from mknock.domain.doors import Policy, Removal
 from mknock.domain.flapping import MOST
+from mknock.domain.ids import MatrixID
 from mknock.domain.knocks import Answer, Knock, KnockState, Reason
 from mknock.ports import StateEvent
 from mknock.services.native_knocks import LONGEST_REASON
@@ -97,6 +99,20 @@ async def retracted(shop: Workshop, user_id: str, notice: Way = hear) -> None:
     await notice(shop)
 
 
+async def in_flight(shop: Workshop, user_id: str) -> Knock:
+    """Somebody knocks, and the invite is on its way."""
+    made = await knock(shop, user_id)
+    shop.fake.fail("invite", hang=True)
+    await shop.delivery.tick(shop.clock())
+    await wait_until(lambda: shop.fake.calls_of("invite"))
+    return made
+
+
+async def arrive(shop: Workshop) -> None:
+    shop.fake.mend("invite")
+    await shop.delivery.drain()
+
+
 def kicks(shop: Workshop, user_id: str) -> int:
     return len(shop.fake.calls_of("kick", about=user_id))
 
@@ -116,6 +132,14 @@ async def test_who_is_admitted_is_invited(shop: Workshop, carol: str, notice: Wa
     await shop.work()
     made = await newest(shop, carol)
     assert (shop.room.membership(carol), made.state, made.knocking) == ("invite", S.INVITED, False)
+
+
+@pytest.mark.promise(7)
+async def test_an_account_without_a_profile_exists_all_the_same(shop: Workshop, carol: str) -> None:
+    shop.fake.fail("profile", status=404, body='{"errcode": "M_UNKNOWN", "error": "no profile"}')
+    await knock(shop, carol)
+    await shop.work()
+    assert shop.room.membership(carol) == "invite"
 
 
 @pytest.mark.promise(2)
@@ -341,6 +365,33 @@ async def test_who_is_blocked_is_turned_down_once(shop: Workshop, carol: str, no
     assert (shop.room.membership(carol), kicks(shop, carol)) == ("leave", 1)
 
 
+async def test_the_scan_leaves_whoever_is_about_to_be_turned_down_to_that(shop: Workshop, carol: str) -> None:
+    await shop.add_rule(carol)
+    await knock(shop, carol)
+    assert await shop.watchdog.scan(0.0) == 0
+    assert shop.room.membership(carol) == "knock"
+
+
+@pytest.mark.promise(3)
+async def test_who_is_blocked_just_before_the_invite_is_turned_down(shop: Workshop, carol: str) -> None:
+    made = await knock(shop, carol)
+    await shop.add_rule(carol)
+    await shop.work()
+    assert (await shop.record(made.id)).state is S.REFUSED
+    assert (shop.room.membership(carol), shop.invite_calls(carol)) == ("leave", 0)
+
+
+@pytest.mark.promise(3)
+async def test_who_is_blocked_while_the_invite_is_on_its_way_is_out_of_the_room(
+    shop: Workshop, carol: str
+) -> None:
+    await in_flight(shop, carol)
+    await shop.moderation.block(MatrixID.of(carol), "spam", actor="api")
+    await arrive(shop)
+    await shop.work()
+    assert shop.room.membership(carol) == "leave"
+
+
 async def test_who_is_blocked_is_banned_only_where_the_door_says_so(opened: Opening, carol: str) -> None:
     async with opened(blocked_members=Removal.BAN) as shop:
         await shop.add_rule(carol)
@@ -481,6 +532,14 @@ async def test_one_that_is_taken_back_before_the_invite_is_not_invited(shop: Wor
 async def test_an_invite_on_its_way_to_somebody_who_took_it_back_is_withdrawn(
     shop: Workshop, carol: str
 ) -> None:
+    made = await in_flight(shop, carol)
+    await retracted(shop, carol)
+    await arrive(shop)
+    await shop.work()
+    assert (shop.room.membership(carol), (await shop.record(made.id)).state) == ("leave", S.RETRACTED)
+
+
+async def test_so_is_one_whose_worker_died(shop: Workshop, carol: str) -> None:
     await knock(shop, carol)
     await shop.claim()
     await retracted(shop, carol)
