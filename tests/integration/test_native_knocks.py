@@ -75,6 +75,8 @@ async def test_who_knocks_in_their_app_is_invited_and_welcomed(
             assert "scones" not in str(event)
         assert "scones" not in house.output
 
+        assert house.room not in house.output
+
     print(f"membership knock to invite: worst {max(waits) * 1000:.0f} ms")
 
 
@@ -250,6 +252,25 @@ async def test_a_knock_while_knock_was_down_is_not_lost(
         await person.join(room)
         await house.welcomed(person)
         assert await owner.membership(room, taken_back.user_id) == "leave"
+
+
+@pytest.mark.promise(1)
+async def test_killed_right_after_a_refusal_it_turns_down_when_it_is_back(
+    synapse: Synapse, tmp_path: Path
+) -> None:
+    owner, bot, room = await room_of(synapse)
+    settings = environment(synapse.url, bot, room, API_KEY=API_KEY, DOOR_POLICY="review")
+    with Server.uvicorn(tmp_path, settings) as server:
+        await server.wait_ready("/readyz")
+        house = House(synapse, owner, bot, room, [server])
+        people = [await house.somebody() for _ in range(6)]
+        await asyncio.gather(*(person.knock(room) for person in people))
+        waiting_now = [await waiting(house, person) for person in people]
+        await asyncio.gather(*(house.admin("/refuse", knock_id=one["id"]) for one in waiting_now))
+        server.kill9()
+    with Server.uvicorn(tmp_path, settings) as server:
+        await server.wait_ready("/readyz")
+        await asyncio.gather(*(becomes(house, person, "leave", within=30.0) for person in people))
 
 
 @pytest.mark.promise(1)

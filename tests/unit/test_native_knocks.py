@@ -222,6 +222,16 @@ async def test_a_homeserver_that_is_away_makes_it_be_told_again(shop: Workshop, 
     assert await shop.store.knocks_of(carol) == []
 
 
+async def test_a_room_that_may_not_be_looked_at_holds_up_nobody(shop: Workshop, carol: str) -> None:
+    shop.room.knock(carol, {})
+    shop.fake.fail("state_event", status=403, body='{"errcode": "M_FORBIDDEN", "error": "no"}')
+    await hear(shop)
+    assert await shop.store.knocks_of(carol) == []
+    shop.fake.mend()
+    await compare(shop)
+    assert (await newest(shop, carol)).state is S.ADMITTED
+
+
 # --- what a stranger wrote
 
 
@@ -685,6 +695,19 @@ async def test_somebody_who_is_left_knocking_costs_a_comparison_nothing(shop: Wo
     before = (await newest(shop, carol), len(shop.fake.calls_of("state_event")))
     await compare(shop)
     assert (await newest(shop, carol), len(shop.fake.calls_of("state_event"))) == before
+
+
+async def test_one_that_stands_though_it_was_answered_is_looked_at_once(opened: Opening, carol: str) -> None:
+    """By each process: the homeserver may not have let us turn it down."""
+    async with opened(policy=Policy.REVIEW, cooldown=0.0) as shop:
+        shop.room.override_levels({"kick": 90, "users": {BOT: 50}})
+        made = await knock(shop, carol)
+        await shop.moderation.refuse(made.id, actor="api")
+        await shop.work_for(POWERLESS_PAUSE * 10)
+        for _ in range(3):
+            await compare(shop)
+        (after,) = await shop.store.knocks_of(carol)
+        assert (after.state, after.repeats) == (S.REFUSED, 1)
 
 
 async def test_an_older_refusal_does_not_turn_down_a_newer_knock(opened: Opening, carol: str) -> None:

@@ -116,9 +116,15 @@ class Memberships:
         return await self._take_in(door, knock.user_id, member)
 
     async def _heard_knock(self, door: Door, event: StateEvent) -> None:
-        """Take in a membership knock that stands. What came after one that does not is told next."""
-        if await self._still_knocks(door, event.key, event.at):
-            await self._natives.came(door, event.key, event.at, event.content)
+        """Take in a membership knock that stands. What came after one that does not is told next.
+
+        A room that does not let us look keeps nobody from hearing of the others.
+        """
+        try:
+            if await self._still_knocks(door, event.key, event.at):
+                await self._natives.came(door, event.key, event.at, event.content)
+        except Refused as error:
+            log.warning("a membership knock could not be looked at", door=door.slug, why=str(error))
 
     async def _still_knocks(self, door: Door, user_id: str, since: float | None = None) -> bool:
         """Whether somebody knocks in the room now (since then). Records that say they are in it end.

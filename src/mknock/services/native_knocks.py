@@ -32,6 +32,9 @@ LONGEST_NAME = 100
 REPORTED_FOR = 86400.0
 """Seconds until somebody who goes on and on is reported again."""
 
+Name = tuple[str, str, float]
+"""A membership knock that stands: the room, the person, and since when by their server."""
+
 
 class NativeKnocks:
     """Takes membership knocks in, each once, whether /sync tells of them or a comparison finds them.
@@ -56,7 +59,8 @@ class NativeKnocks:
         self._book = book
         self._clock = clock
         self._wake = wake
-        self._looked_at: dict[tuple[str, str, float], float] = {}
+        self._looked_at: frozenset[Name] = frozenset()
+        """What stands, by a comparison, and was submitted by this process: that was all there is to do about it."""
 
     def door(self, room_id: str) -> Door | None:
         """The door that membership knocks at this room are for; None if no door honours them."""
@@ -82,33 +86,32 @@ class NativeKnocks:
 
         Those that are known already cost no call and write nothing.
         """
-        self._forget_all_but(door, standing)
+        names = {user_id: (door.room_id, user_id, member.since) for user_id, member in standing.items()}
+        still = frozenset(names.values())
+        self._looked_at = frozenset(
+            name for name in self._looked_at if name[0] != door.room_id or name in still
+        )
         taken = 0
         for user_id, member in standing.items():
-            if await self._is_news(door, user_id, member):
+            if await self._is_news(door, names[user_id]):
                 content = await self._homeserver.state(door.room_id, "m.room.member", user_id) or {}
                 if content.get("membership") == "knock":
                     taken += await self.came(door, user_id, member.since, content)
         return taken
 
-    async def _is_news(self, door: Door, user_id: str, member: Member) -> bool:
+    async def _is_news(self, door: Door, name: Name) -> bool:
         """Whether there is anything to decide about a membership knock that stands."""
-        now, name = self._clock(), (door.room_id, user_id, member.since)
-        knocks = [k for k in await self._store.knocks_of(key_of(user_id)) if k.room_id == door.room_id]
-        if any(knock.knocking for knock in knocks):
+        knocks = await self._store.knocks_of(key_of(name[1]))
+        there = [knock for knock in knocks if knock.room_id == door.room_id]
+        if any(knock.knocking for knock in there):
             return False
-        if not any(knock.state in OPEN for knock in knocks):
-            if now - self._looked_at.get(name, float("-inf")) < door.cooldown:
-                return False
-            self._looked_at[name] = now
-        return True
-
-    def _forget_all_but(self, door: Door, standing: Mapping[str, Member]) -> None:
-        """What was looked at is remembered only while it stands."""
-        there = {(door.room_id, user_id, member.since) for user_id, member in standing.items()}
-        self._looked_at = {
-            name: at for name, at in self._looked_at.items() if name[0] != door.room_id or name in there
-        }
+        if any(knock.state in OPEN for knock in there):
+            return True
+        if there and self._clock() - there[0].created_at < door.cooldown:
+            return False
+        new = name not in self._looked_at
+        self._looked_at |= {name}
+        return new
 
     def _attempt(self, door: Door, user: MatrixID, since: float, content: Mapping[str, Any]) -> Attempt:
         now, name = self._clock(), _text(content.get("displayname"))
