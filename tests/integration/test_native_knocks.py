@@ -219,6 +219,22 @@ async def test_a_room_of_a_space_may_be_knocked_at_too(synapse: Synapse, tmp_pat
         await becomes(house, person, "invite")
 
 
+async def test_a_bot_that_knocks_and_declines_in_circles_gets_one_invite(
+    synapse: Synapse, tmp_path: Path
+) -> None:
+    async with opened(synapse, tmp_path, join_rule="knock", INVITE_CHECK_INTERVAL="5") as house:
+        person = await house.somebody()
+        await person.knock(house.room)
+        await becomes(house, person, "invite")
+        for _ in range(5):
+            await person.leave(house.room)
+            await person.knock(house.room)
+        await wait_until(lambda: '"flapping"' in house.output, within=10.0)
+        await asyncio.sleep(6.0)  # a comparison as well
+        assert await house.owner.membership(house.room, person.user_id) == "knock"
+        assert house.output.count('"flapping"') == 1
+
+
 # While Knock is down
 
 

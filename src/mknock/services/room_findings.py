@@ -39,7 +39,7 @@ JOIN_RULES = {
     ),
 }
 KNOCKABLE = frozenset({"knock", "knock_restricted"})
-ANSWERED = ", and Knock decides; for that the address is known, and no secret of the door any more"
+ANSWERED = ", and Knock decides; the address is known to people then, and no secret any more"
 LEFT = ", and Knock leaves that to moderators, since native_knocks is off for this door"
 CANNOT_REFUSE = f"{ANSWERED}; but it cannot turn anybody down: it has power {{own:g}} and needs {{needed}}"
 STRANGE_RULE = (Verdict.ODD, "is one that Knock does not know; it is made for invite")

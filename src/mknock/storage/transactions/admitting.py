@@ -52,7 +52,7 @@ def admit(attempt: Attempt, judge: Judge) -> Steps[Kept | AskedToWait]:
     if before is not None:
         if seen is None and is_proof(attempt, before):
             before = yield from _prove(attempt, judge, before, known, slot)
-        elif attempt.knocking and before.state not in OPEN:
+        if attempt.knocking and before.state not in OPEN and not before.knocking:
             event = ""  # nothing answers that membership knock: it is to be looked at again
         return (yield from _repeat(attempt, before, event))
     counted = yield sql.COUNT_TWO, (slot.expires_at, *counters)
