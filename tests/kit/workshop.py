@@ -16,7 +16,7 @@ from tests.kit.http import matrix_http
 
 from mknock.checks import decide
 from mknock.domain.chance import new_id
-from mknock.domain.doors import Door, Limits, Removal, Welcoming
+from mknock.domain.doors import Door, Limits, Policy, Removal, Welcoming
 from mknock.domain.ids import MatrixID
 from mknock.domain.knocks import Knock, KnockState, Submission
 from mknock.domain.rules import Rule, RuleKind
@@ -28,6 +28,7 @@ from mknock.services.doors import Doors
 from mknock.services.invitations import Invitations
 from mknock.services.memberships import Memberships
 from mknock.services.moderation import Moderation
+from mknock.services.native_knocks import NativeKnocks
 from mknock.services.readiness import Readiness
 from mknock.services.retry import Retry
 from mknock.services.rule_book import RuleBook, stance_of
@@ -66,6 +67,9 @@ class Wishes:
     welcoming: Welcoming = field(default_factory=Welcoming)
     blocked_members: Removal = Removal.KICK
     dry_run: bool = False
+    policy: Policy = Policy.AUTO
+    native_knocks: bool = True
+    cooldown: float = 0.0
     encryption: Encryption | None = None
 
 
@@ -83,16 +87,20 @@ class Process:
             "main",
             room.room_id,
             limits=UNLIMITED,
-            cooldown=0.0,
+            cooldown=wishes.cooldown,
             invite_reason=REASON,
             welcoming=wishes.welcoming,
             blocked_members=wishes.blocked_members,
+            policy=wishes.policy,
+            native_knocks=wishes.native_knocks,
         )
         self.doors = Doors(self.door)
         self.clock = clock
         self.book = RuleBook(self.store, clock)
         retry = Retry(chance=lambda: 0.5)  # no spread
-        self.invitations = Invitations(self.store, self.homeserver, self.doors, self.book, clock, retry)
+        self.invitations = Invitations(
+            self.store, self.homeserver, self.doors, self.book, clock, retry, dry_run=wishes.dry_run
+        )
         self.delivery = Delivery(
             self.store, self.invitations.deliver, concurrency=wishes.concurrency, pace=wishes.pace
         )
@@ -106,7 +114,12 @@ class Process:
             self.store, self.homeserver, self.doors, self.book, clock, dry_run=wishes.dry_run
         )
         self.room_watch = Memberships(
-            self.store, self.homeserver, clock, guard=self.watchdog.look_at, doors=self.doors
+            self.store,
+            self.homeserver,
+            clock,
+            guard=self.watchdog.look_at,
+            doors=self.doors,
+            natives=NativeKnocks(self.store, self.homeserver, self.doors, self.book, clock),
         )
         self.moderation = Moderation(
             self.store, self.homeserver, self.doors, self.book, clock, wake=lambda: None

@@ -9,6 +9,7 @@ import pytest
 
 from mknock.checks import CHECKS, Check, decide
 from mknock.checks.blocklist import blocklist
+from mknock.checks.flapping import flapping
 from mknock.checks.history import history
 from mknock.checks.honeypot import honeypot
 from mknock.checks.policy import policy
@@ -17,6 +18,7 @@ from mknock.checks.room_replaced import room_replaced
 from mknock.checks.too_fast import too_fast
 from mknock.checks.windows import windows
 from mknock.domain.doors import Door, Limits, Policy
+from mknock.domain.flapping import MOST, WINDOW
 from mknock.domain.ids import MatrixID
 from mknock.domain.knocks import ADMITTED, Decision, Knock, KnockState, Outcome, Reason, Submission
 from mknock.domain.rules import Rule, RuleKind
@@ -103,6 +105,7 @@ SAYS_NOTHING = [
     earlier(S.REFUSED, Reason.WAVE, invited=False),
     earlier(S.EXPIRED, invited=False),
     earlier(S.RESCINDED, invited=False),
+    earlier(S.RETRACTED, invited=False),
     earlier(S.ALREADY_MEMBER),
     earlier(S.JOINED),
 ]
@@ -122,9 +125,18 @@ def test_who_proves_their_account_may_come_back(state: KnockState) -> None:
 
 
 @pytest.mark.promise(4)
-def test_whom_a_moderator_refused_is_held() -> None:
-    decision = history(knocking(), known(earlier(S.REFUSED, Reason.MODERATOR, invited=False)))
+@pytest.mark.parametrize("proven", [False, True])
+def test_whom_a_moderator_refused_is_held(proven: bool) -> None:
+    decision = history(knocking(proven=proven), known(earlier(S.REFUSED, Reason.MODERATOR, invited=False)))
     assert (decision.outcome, decision.reason) == (Outcome.HOLD, Reason.BEFORE)
+
+
+@pytest.mark.parametrize("state", [S.REMOVED, S.RESCINDED])
+@pytest.mark.parametrize("reason", [Reason.MODERATOR, Reason.REMOVED, Reason.BANNED])
+@pytest.mark.parametrize("invited", [False, True])
+def test_a_proof_does_not_overrule_a_moderator(state: KnockState, reason: Reason, invited: bool) -> None:
+    past = earlier(state, reason, invited=invited)
+    assert history(knocking(proven=True), known(past)).reason is Reason.BEFORE
 
 
 @pytest.mark.parametrize("past", SAYS_NOTHING, ids=lambda past: f"{past.state}-{past.reason}")
@@ -270,10 +282,55 @@ def test_of_two_reasons_to_hold_the_replaced_room_is_the_last() -> None:
     assert decide(knocking(through=reviewed), Facts()).reason is Reason.REVIEW
 
 
+def test_a_door_that_wants_a_proof_lets_in_who_has_proven_it() -> None:
+    waiting = replace(DOOR, policy=Policy.PROVE_FIRST)
+    assert decide(knocking(through=waiting), Facts()).outcome is Outcome.HOLD
+    assert decide(knocking(through=waiting, proven=True), Facts()).outcome is Outcome.ADMIT
+
+
+@pytest.mark.parametrize("policy_", [Policy.REVIEW, Policy.CLOSED])
+def test_a_proof_opens_no_other_door(policy_: Policy) -> None:
+    attempt = knocking(through=replace(DOOR, policy=policy_), proven=True)
+    assert decide(attempt, Facts()).outcome is Outcome.HOLD
+
+
+# --- again and again
+
+
+def lately(count: int, *, ago: float = 1.0, proven: bool = True) -> Facts:
+    """So many knocks of the same person, at these seconds before."""
+    return known(
+        *(replace(earlier(S.RETRACTED), proven=proven, created_at=100.0 - ago) for _ in range(count))
+    )
+
+
+def in_the_room() -> Attempt:
+    return replace(knocking(proven=True), knocking=True)
+
+
+def test_the_fourth_membership_knock_in_an_hour_is_held() -> None:
+    assert flapping(in_the_room(), lately(MOST - 1)) == ADMITTED
+    decision = flapping(in_the_room(), lately(MOST))
+    assert (decision.outcome, decision.reason) == (Outcome.HOLD, Reason.FLAPPING)
+
+
+def test_what_is_an_hour_ago_or_came_by_a_form_is_no_flapping() -> None:
+    assert flapping(in_the_room(), lately(MOST, ago=WINDOW)) == ADMITTED
+    assert flapping(in_the_room(), lately(MOST, proven=False)) == ADMITTED
+
+
+def test_a_form_never_flaps() -> None:
+    assert flapping(knocking(proven=True), lately(MOST)) == ADMITTED
+
+
+# --- all of them
+
+
 def test_every_check_is_run() -> None:
     assert set(CHECKS) == {
         honeypot,
         blocklist,
+        flapping,
         history,
         windows,
         proof_of_work,

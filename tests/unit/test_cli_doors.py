@@ -60,6 +60,13 @@ def test_a_door_without_a_secret_is_said_to_be_shut_to_forms(run: Run) -> None:
     assert "lets nobody in but the API key" in run("doors", "check").output
 
 
+def test_the_check_says_where_native_knocks_are_off(run: Run) -> None:
+    assert "native knocks" not in run("doors", "check").output
+    Path("doors.toml").write_text(DOORS.replace("policy", "native_knocks = false\npolicy"))
+
+    assert "native knocks: left to moderators" in run("doors", "check").output
+
+
 def test_a_wrong_file_ends_with_1_and_says_where(run: Run) -> None:
     Path("doors.toml").write_text(DOORS.replace("policy", "polcy"))
     checked = run("doors", "check")

@@ -67,6 +67,7 @@ def examine(fake: FakeHomeserver, bot: Account, room: Room, store: SqliteStore) 
         kept: SqliteStore = store,
         welcoming: Welcoming = WELCOMING,
         blocked_members: Removal = Removal.KICK,
+        native_knocks: bool = True,
         encryption: Encryption | None = None,
         **more: Any,
     ) -> dict[str, Finding]:
@@ -74,7 +75,13 @@ def examine(fake: FakeHomeserver, bot: Account, room: Room, store: SqliteStore) 
         async with matrix_http(transport=fake.transport()) as http:
             source = tokens or FixedToken(str(bot.access_token), fake.url)
             homeserver = HomeserverGateway(MatrixClient(fake.url, source, http=http))
-            door = Door("main", room_id, welcoming=welcoming, blocked_members=blocked_members)
+            door = Door(
+                "main",
+                room_id,
+                welcoming=welcoming,
+                blocked_members=blocked_members,
+                native_knocks=native_knocks,
+            )
             session = OwnSession(homeserver, signed_in=False, encryption=encryption)
             rooms = RoomFindings(homeserver, encryption)
             doctor = Doctor(kept, homeserver, Doors(door), time.time, session, rooms, **about)
@@ -322,6 +329,38 @@ async def test_a_join_rule_that_nobody_knows_is_odd(examine: Examine, room: Room
     room.write("m.room.join_rules", {"join_rule": join_rule})
 
     assert (await examine())["join rule of main"].verdict is Verdict.ODD
+
+
+@pytest.mark.promise(5)
+@pytest.mark.parametrize("join_rule", ["knock", "knock_restricted"])
+async def test_where_people_may_knock_in_the_room_it_says_that_the_address_is_known(
+    examine: Examine, room: Room, join_rule: str
+) -> None:
+    room.write("m.room.join_rules", {"join_rule": join_rule})
+
+    found = (await examine())["join rule of main"]
+
+    assert (found.verdict, "the address is known" in found.says) == (Verdict.GOOD, True)
+
+
+async def test_not_being_allowed_to_turn_down_knocks_in_the_room_is_odd(examine: Examine, room: Room) -> None:
+    room.write("m.room.join_rules", {"join_rule": "knock"})
+    room.override_levels({"users": {BOT: 20}, "kick": 50, "invite": 0})
+
+    found = (await examine())["join rule of main"]
+
+    assert (found.verdict, "cannot turn anybody down: it has power 20 and needs 50" in found.says) == (
+        Verdict.ODD,
+        True,
+    )
+
+
+async def test_where_knocks_in_the_room_are_left_to_moderators_it_says_so(
+    examine: Examine, room: Room
+) -> None:
+    room.write("m.room.join_rules", {"join_rule": "knock"})
+
+    assert "leaves that to moderators" in (await examine(native_knocks=False))["join rule of main"].says
 
 
 async def test_an_encrypted_room_without_encryption_of_ours_is_odd(examine: Examine, room: Room) -> None:

@@ -75,6 +75,7 @@ hold_lifetime = 0
 invite_lifetime = "5d"
 reminders = ["2d"]
 blocked_members = "ban"
+native_knocks = false
 welcome = {{ text = "Hello {{user}}", delay = 5, everyone = true, unencrypted = true }}
 form = {{ id_field = "ID", honeypot_field = "url", default_server = "Knock.Test" }}
 limits = {{ window = 30, door = 12, homeserver = 6, sender = 3 }}
@@ -102,6 +103,7 @@ def test_every_key_is_heeded() -> None:
         0.0,
     )
     assert (said.latecomers, said.blocked_members) == (Latecomers((172800.0,), 432000.0), Removal.BAN)
+    assert not said.native_knocks
     assert (said.welcoming.text, said.welcoming.delay) == ("Hello {user}", 5.0)
     assert (said.welcoming.everyone, said.welcoming.clear_in_encrypted) == (True, True)
     assert said.reading == FormReading("ID", "url", "knock.test")

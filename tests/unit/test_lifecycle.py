@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from mknock.domain.knocks import (
     NEEDS_PROOF,
     OPEN,
     STATE_AFTER,
+    TURNED_AWAY,
     WITHDRAW_AFTER,
     Knock,
     KnockState,
@@ -22,7 +25,7 @@ from mknock.domain.knocks import (
 )
 
 S = KnockState
-FINAL = {S.LEFT, S.REMOVED, S.REFUSED, S.DECLINED, S.EXPIRED, S.RESCINDED, S.FAILED}
+FINAL = {S.LEFT, S.REMOVED, S.REFUSED, S.DECLINED, S.EXPIRED, S.RESCINDED, S.RETRACTED, S.FAILED}
 MOVES_THAT_ARE_NOT = [(a, b) for a in S for b in S if a is not b and b not in MOVES[a]]
 MOVES_THAT_ARE = [(a, b) for a in S for b in S if b in MOVES[a]]
 
@@ -79,6 +82,21 @@ def test_what_needs_proof_afterwards_is_final() -> None:
 
 def test_every_outcome_has_a_state() -> None:
     assert set(STATE_AFTER) == set(Outcome)
+
+
+@pytest.mark.parametrize(("before", "after"), MOVES_THAT_ARE)
+def test_a_membership_knock_waits_for_an_answer_until_it_has_one(
+    before: KnockState, after: KnockState
+) -> None:
+    moved = replace(knock(before), knocking=True).moved_to(after, at=7.0)
+    if after in TURNED_AWAY:
+        assert (moved.knocking, moved.due_at) == (True, 7.0)
+    else:
+        assert moved.knocking is (after in {S.HELD, S.ADMITTED})
+
+
+def test_whoever_is_turned_away_and_knocks_by_a_form_is_left_alone() -> None:
+    assert all(knock().moved_to(state, at=7.0).due_at is None for state in TURNED_AWAY & MOVES[S.HELD])
 
 
 @pytest.mark.parametrize(("before", "after"), MOVES_THAT_ARE)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mknock.domain import lifecycle
 from mknock.domain.doors import Door, Latecomers, Welcoming
-from mknock.domain.knocks import MOVES, Knock, KnockState, Reason
+from mknock.domain.knocks import IN_FLIGHT, MOVES, Knock, KnockState, Reason
 from mknock.domain.lifecycle import Seen
 
 S = KnockState
@@ -50,6 +50,27 @@ def knock(state: KnockState, reason: Reason = Reason.PASSED) -> Knock:
         expires_at=9.0,
         due_at=5.0,
     )
+
+
+ANSWERED = {
+    (S.HELD, Seen.LEFT): (S.RETRACTED, Reason.RETRACTED),
+    (S.HELD, Seen.REMOVED): (S.REFUSED, Reason.MODERATOR),
+    (S.HELD, Seen.BANNED): (S.REFUSED, Reason.BANNED),
+    (S.ADMITTED, Seen.LEFT): (S.RETRACTED, Reason.RETRACTED),
+    (S.ADMITTED, Seen.REMOVED): (S.RESCINDED, Reason.MODERATOR),
+    (S.ADMITTED, Seen.BANNED): (S.RESCINDED, Reason.BANNED),
+}
+"""What ends a knock that answers a membership knock."""
+
+
+@pytest.mark.parametrize("fence", [0, 1])
+@pytest.mark.parametrize(("state", "what"), ANSWERED)
+def test_a_membership_knock_that_is_gone_ends_its_knock(state: KnockState, what: Seen, fence: int) -> None:
+    after = lifecycle.seen(replace(knock(state), knocking=True, fence=fence), what, DOOR, 100.0)
+
+    assert (after.state, after.reason, after.knocking) == (*ANSWERED[state, what], False)
+    # An invite may be on its way only to who was admitted and claimed.
+    assert after.due_at == (100.0 + IN_FLIGHT if state is S.ADMITTED and fence else None)
 
 
 @pytest.mark.parametrize(("state", "what"), TABLE)

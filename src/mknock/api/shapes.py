@@ -160,8 +160,9 @@ class KnockShape(BaseModel):
     steps: list[str] = Field(
         description="How the name is like that entry, step by step; empty if it is the same."
     )
-    platform: str = Field(description="What delivered the form.")
     link: str = Field(description="The id of the invite link by which it came; empty for none.")
+    platform: str = Field(description="What delivered the form; matrix: a knock in the room itself.")
+    proven: bool = Field(description="Whether the person has acted from this very account.")
     answers: list[AnswerShape]
     created_at: float
     updated_at: float
@@ -181,6 +182,7 @@ class KnockShape(BaseModel):
             steps=steps_in(knock.detail) if knock.reason is Reason.LOOK_ALIKE else [],
             platform=knock.platform,
             link=knock.link,
+            proven=knock.proven,
             answers=[AnswerShape(label=answer.label, value=answer.value) for answer in knock.answers],
             created_at=knock.created_at,
             updated_at=knock.updated_at,

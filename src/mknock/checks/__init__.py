@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mknock.checks.blocklist import blocklist
+from mknock.checks.flapping import flapping
 from mknock.checks.history import history
 from mknock.checks.honeypot import honeypot
 from mknock.checks.policy import policy
@@ -25,6 +26,7 @@ Check = Callable[[Attempt, Facts], Decision]
 
 CHECKS: Sequence[Check] = (
     honeypot,
+    flapping,
     blocklist,
     history,
     windows,

@@ -22,6 +22,8 @@ def policy(attempt: Attempt, facts: Facts) -> Decision:
 
     An invite link may stand for the moderator's yes, but not for a proof.
     """
+    if attempt.proven and attempt.door.policy is Policy.PROVE_FIRST:
+        return ADMITTED
     if facts.link and facts.link.skips_review and attempt.door.policy in _SKIPPED:
         return ADMITTED
     return _DECISIONS[attempt.door.policy]

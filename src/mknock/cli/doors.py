@@ -18,8 +18,7 @@ from mknock.wiring.doors import doors_of
 POLICIES: Final = {
     Policy.AUTO: "invites at once whoever passes every check",
     Policy.REVIEW: "holds every knock for a moderator",
-    Policy.PROVE_FIRST: "holds every knock until the person proves the account; that is still to come, so until then"
-    " a moderator decides",
+    Policy.PROVE_FIRST: "holds every knock until the person proves the account, or a moderator decides",
     Policy.CLOSED: "holds every knock, since nobody comes in for now",
 }
 
@@ -69,6 +68,8 @@ def _about(door: Door) -> Iterator[str]:
     yield _limits(door.limits)
     yield _after_the_invite(door)
     yield f"block-list: members who are on it: {door.blocked_members.value}"
+    if not door.native_knocks:
+        yield "native knocks: left to moderators"
     if door.page:
         yield f"page: /d/{door.slug}"
     if door.questions:

@@ -115,7 +115,7 @@ async def _person(parts: Parts, who: str) -> MatrixID:
 
 def _shown(knock: Knock) -> str:
     lines = [
-        f"{knock.id}  {plain(knock.user_id)}",
+        f"{knock.id}  {plain(knock.user_id)}{'  (the account is proven)' if knock.proven else ''}",
         f"{MARGIN}held since {moment(knock.updated_at)}: {_why(knock)}",
     ]
     if knock.link:

@@ -15,7 +15,7 @@ class Policy(StrEnum):
     REVIEW = "review"
     """Hold every knock for a moderator."""
     PROVE_FIRST = "prove-first"
-    """Hold every knock until the person proves that the account is theirs; until they can, as REVIEW."""
+    """Hold every knock until the person proves that the account is theirs."""
     CLOSED = "closed"
     """Hold every knock, and say so in the ledger: nobody comes in for now."""
 
@@ -195,6 +195,8 @@ class Door:
     latecomers: Latecomers = field(default_factory=Latecomers)
     welcoming: Welcoming = field(default_factory=Welcoming)
     blocked_members: Removal = Removal.KICK
+    native_knocks: bool = True
+    """Whether a membership knock at the room is a knock at this door, if the room's join rule allows any."""
     matching: Matching = field(default_factory=Matching)
     secrets: FormSecrets = field(default_factory=FormSecrets, repr=False)
     questions: tuple[Question, ...] = ()

@@ -29,6 +29,7 @@ class KnockState(StrEnum):
     DECLINED = "declined"
     EXPIRED = "expired"
     RESCINDED = "rescinded"
+    RETRACTED = "retracted"
     FAILED = "failed"
     ALREADY_MEMBER = "already_member"
 
@@ -36,8 +37,10 @@ class KnockState(StrEnum):
 S = KnockState
 
 MOVES: Mapping[KnockState, frozenset[KnockState]] = {
-    S.HELD: frozenset({S.ADMITTED, S.INVITED, S.ALREADY_MEMBER, S.REFUSED, S.EXPIRED}),
-    S.ADMITTED: frozenset({S.INVITED, S.ALREADY_MEMBER, S.HELD, S.REFUSED, S.RESCINDED, S.FAILED}),
+    S.HELD: frozenset({S.ADMITTED, S.INVITED, S.ALREADY_MEMBER, S.REFUSED, S.EXPIRED, S.RETRACTED}),
+    S.ADMITTED: frozenset(
+        {S.INVITED, S.ALREADY_MEMBER, S.HELD, S.REFUSED, S.RESCINDED, S.RETRACTED, S.FAILED}
+    ),
     # An invite to a room that was replaced by a newer one leads nowhere: the knock is admitted to that one.
     S.INVITED: frozenset({S.ADMITTED, S.JOINED, S.DECLINED, S.EXPIRED, S.RESCINDED, S.REMOVED}),
     S.JOINED: frozenset({S.LEFT, S.REMOVED}),
@@ -48,6 +51,7 @@ MOVES: Mapping[KnockState, frozenset[KnockState]] = {
     S.DECLINED: frozenset(),
     S.EXPIRED: frozenset(),
     S.RESCINDED: frozenset(),
+    S.RETRACTED: frozenset(),
     S.FAILED: frozenset(),
 }
 """The allowed moves. Docs draw the lifecycle from this table; an illegal move is an error."""
@@ -60,6 +64,9 @@ MEMBERS: frozenset[KnockState] = frozenset({S.JOINED, S.ALREADY_MEMBER})
 
 NEEDS_PROOF: frozenset[KnockState] = frozenset({S.DECLINED, S.LEFT, S.REMOVED, S.EXPIRED, S.RESCINDED})
 """Endings after which nobody is invited again on a stranger's word (promise 4)."""
+
+TURNED_AWAY: frozenset[KnockState] = frozenset({S.REFUSED, S.EXPIRED, S.RESCINDED, S.FAILED})
+"""Endings that a membership knock still has to be told of, by turning it down in the room."""
 
 
 class Outcome(IntEnum):
@@ -108,6 +115,10 @@ class Reason(StrEnum):
     NOT_REVIEWED = "not_reviewed"
     """No moderator decided in time."""
     LEFT = "left"
+    RETRACTED = "retracted"
+    """The person took their membership knock back."""
+    FLAPPING = "flapping"
+    """The person knocks in the room again and again."""
     REMOVED = "removed"
     """Somebody else removed the person, or took the invite back, in the room."""
     NO_SUCH_USER = "no_such_user"
@@ -214,6 +225,8 @@ class Knock:
     invited_at: float | None = None
     joined_at: float | None = None
     welcomed_at: float | None = None
+    knocking: bool = False
+    """A membership knock of theirs stands in the room, as far as we know, and is to be answered with this one."""
 
     def __repr__(self) -> str:
         return f"Knock({self.id!r}, {self.state.value})"
@@ -222,14 +235,49 @@ class Knock:
         """Return the same knock in its next state.
 
         Moving to the state it is already in changes nothing but ``changes``,
-        so a worker that died between acting and recording may run again.
+        so a worker that died between acting and recording may run again. One
+        that ends while a membership knock of theirs stands stays due, so
+        that a worker turns that down whatever crashes.
 
         Raises:
             IllegalMove: MOVES has no such step.
         """
         if state is not self.state and state not in MOVES[self.state]:
             raise IllegalMove(self.id, self.state.value, state.value)
-        return replace(self, state=state, updated_at=at, **changes)
+        after = replace(self, state=state, updated_at=at, **changes)
+        if after.knocking and state in TURNED_AWAY:
+            return replace(after, due_at=at if after.due_at is None else after.due_at)
+        return after if state in (S.HELD, S.ADMITTED) else replace(after, knocking=False)
+
+
+def proved(
+    knock: Knock,
+    user: MatrixID,
+    decision: Decision | None,
+    *,
+    at: float,
+    lifetime: float,
+    knocking: bool = False,
+    answers: tuple[Answer, ...] = (),
+) -> Knock:
+    """Return an open knock as it is once the person has acted from the very account that it names.
+
+    ``decision`` is what the checks say now, of one that is held; None leaves it as it
+    is. ``answers`` are added to those that there were.
+    """
+    answers = knock.answers + tuple(answer for answer in answers if answer not in knock.answers)
+    knocking = knocking and knock.state is not S.INVITED
+    knock = replace(
+        knock, proven=True, user_id=str(user), answers=answers, knocking=knocking or knock.knocking
+    )
+    if decision is None or knock.state is not S.HELD:
+        return knock
+    told: dict[str, Any] = {"reason": decision.reason, "detail": decision.detail, "rule": decision.rule}
+    if decision.outcome is Outcome.ADMIT:
+        return knock.moved_to(S.ADMITTED, at=at, due_at=at, expires_at=at + lifetime, **told)
+    if decision.outcome is Outcome.REFUSE:
+        return knock.moved_to(S.REFUSED, at=at, due_at=None, **told)
+    return replace(knock, **told)  # it goes on waiting, as long as it was to wait
 
 
 WITHDRAW_AFTER = 5.0

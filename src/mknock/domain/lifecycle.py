@@ -10,7 +10,7 @@ from dataclasses import replace
 from enum import StrEnum
 
 from mknock.domain.doors import Door
-from mknock.domain.knocks import MEMBERS, Knock, KnockState, Reason
+from mknock.domain.knocks import IN_FLIGHT, MEMBERS, Knock, KnockState, Reason
 
 S = KnockState
 
@@ -56,10 +56,12 @@ def joined(knock: Knock, door: Door, at: float) -> Knock:
 def seen(knock: Knock, what: Seen, door: Door, at: float) -> Knock:
     """Return the knock as it is after something was seen in the room; itself if that changes nothing.
 
-    An admitted knock is left to the delivery that has it, and an invite about
-    to be withdrawn to whoever withdraws it.
+    An admitted knock is left to the delivery that has it, unless the membership knock
+    that it answers is gone; and an invite about to be withdrawn to whoever withdraws it.
     """
     match knock.state:
+        case S.HELD | S.ADMITTED if knock.knocking and what in _ANSWERED:
+            return _answered(knock, what, at)
         case S.HELD:
             return _held_seen(knock, what, door, at)
         case S.INVITED:
@@ -68,6 +70,24 @@ def seen(knock: Knock, what: Seen, door: Door, at: float) -> Knock:
             return _member_seen(knock, what, at)
         case _:
             return knock
+
+
+_ANSWERED = frozenset({Seen.LEFT, Seen.REMOVED, Seen.BANNED})
+
+
+def _answered(knock: Knock, what: Seen, at: float) -> Knock:
+    """The membership knock is gone: taken back by the person, or turned down in the room by somebody else.
+
+    An invite that may be on its way is taken back when it has arrived.
+    """
+    in_flight = knock.state is S.ADMITTED and knock.fence
+    due_at = at + IN_FLIGHT if in_flight else None
+    knock = replace(knock, knocking=False)
+    if what is Seen.LEFT:
+        return knock.moved_to(S.RETRACTED, at=at, reason=Reason.RETRACTED, due_at=due_at)
+    state = S.REFUSED if knock.state is S.HELD else S.RESCINDED
+    reason = Reason.BANNED if what is Seen.BANNED else Reason.MODERATOR
+    return knock.moved_to(state, at=at, reason=reason, detail="turned down in the room", due_at=due_at)
 
 
 def _held_seen(knock: Knock, what: Seen, door: Door, at: float) -> Knock:

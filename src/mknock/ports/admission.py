@@ -32,6 +32,8 @@ class Attempt:
     proven: bool = False
     link: str = ""
     """The hash of the token of the invite link by which they come; "" for none."""
+    knocking: bool = False
+    """A membership knock of theirs stands in the door's room, and is to be answered."""
     listed: Decision | None = ADMITTED
     """What the block-list says of the person; None when it cannot be read: then nobody may be admitted (promise 3)."""
 

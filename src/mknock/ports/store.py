@@ -54,6 +54,14 @@ class Store(Protocol):
         outcome the same statements run (promise 6).
         """
 
+    async def prove(self, attempt: Attempt, judge: Judge) -> Knock | None:
+        """Mark the person's open knock at the door's room as proven; None if there is none.
+
+        One that is held is judged anew, by facts of which it is no part itself, and goes on if the judge lets it:
+        one transaction, ledger line included. The same once more changes nothing. ``admit`` does so by
+        itself when the attempt is proven.
+        """
+
     async def count_request(self, door: Door, sender: str, at: float) -> float:
         """Count an anonymous request that makes no knock; return how many seconds its sender must wait (0.0: none)."""
 

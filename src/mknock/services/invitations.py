@@ -17,6 +17,7 @@ from mknock.services.errands import Ending, Errands, Lapsed, Settled, Waits, end
 from mknock.services.latecomers import Latecomers
 from mknock.services.retry import Retry
 from mknock.services.rule_book import RuleBook, stance_of
+from mknock.services.turning_down import TurningDown
 from mknock.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -57,6 +58,7 @@ class Invitations:
         retry: Retry,
         *,
         on_outage: Callable[[], None] = lambda: None,
+        dry_run: bool = False,
     ) -> None:
         self._store = store
         self._homeserver = homeserver
@@ -67,6 +69,7 @@ class Invitations:
             store, clock, retry, limit="invite", on_outage=on_outage, doors=lambda: len(doors)
         )
         self._latecomers = Latecomers(homeserver, doors, clock)
+        self._turning_down = TurningDown(store, homeserver, doors, clock, dry_run=dry_run)
 
     async def deliver(self, claim: Knock) -> None:
         """Bring one claimed knock a step on, or give it back to be tried later. Never raises for an outage."""
@@ -86,7 +89,7 @@ class Invitations:
                 blocked = await self._blocked_invite(claim)
                 return blocked or await self._latecomers.look_after(claim)
             case _:
-                return await self._withdraw_unrecorded(claim)
+                return await self._after_its_end(claim)
 
     async def _admitted(self, claim: Knock) -> Ending:
         if self._clock() >= claim.expires_at:
@@ -94,7 +97,7 @@ class Invitations:
         listed = await self._book.decide_now(claim.user_id, stance_of(self._doors.of(claim)))
         if listed.outcome is Outcome.REFUSE:
             return self._blocked(claim, listed)
-        known = await self._found(claim, *_names(claim)) if claim.fence > 1 else None
+        known = await self._found(claim, *_names(claim)) if claim.fence > 1 or claim.knocking else None
         if known is None and listed.outcome is Outcome.HOLD and claim.reason is not Reason.MODERATOR:
             return self._held(claim, listed)
         return known or self._without_room(claim) or await self._invite(claim)
@@ -120,7 +123,7 @@ class Invitations:
         """The refusal of somebody on the block-list; a worker that died may have invited them already."""
         now = self._clock()
         refused = ended(claim, S.REFUSED, Reason.BLOCKED, at=now, detail=listed.detail)
-        due_at = now if claim.fence > 1 else None
+        due_at = now if claim.fence > 1 or claim.knocking else None
         return Settled(replace(refused, rule=listed.rule, due_at=due_at), DELIVERED)
 
     def _held(self, claim: Knock, listed: Decision) -> Ending:
@@ -144,6 +147,14 @@ class Invitations:
         refused = await self._remove(claim, claim.user_id, member)
         state = S.REMOVED if member.membership is Membership.JOIN else S.RESCINDED
         return refused or Settled(ended(claim, state, claim.reason, at=self._clock()), TAKEN_BACK)
+
+    async def _after_its_end(self, claim: Knock) -> Ending:
+        """Take back an invite that may have gone out all the same, and turn down a membership knock."""
+        if claim.state is S.RESCINDED or not claim.knocking:
+            ending = await self._withdraw_unrecorded(claim)
+            if not (claim.knocking and isinstance(ending, Settled)):
+                return ending
+        return await self._turning_down.settle(claim)
 
     async def _withdraw_unrecorded(self, claim: Knock) -> Ending:
         """Take back an invite that went out although the knock was refused or rescinded meanwhile."""
@@ -211,6 +222,8 @@ class Invitations:
     async def _existing(self, claim: Knock) -> str | None:
         """The account to invite; None only if our own homeserver says that there is no such user."""
         user = MatrixID.of(claim.user_id)
+        if claim.proven:
+            return claim.user_id  # it has acted
         if not await self._is_ours(user) or await self._paused("profile"):
             return claim.user_id
         for candidate in _spellings(user):
@@ -277,7 +290,7 @@ class Invitations:
         """
 
         def due(knock: Knock) -> Knock:
-            if knock.state not in (S.REFUSED, S.RESCINDED):
+            if knock.state not in (S.REFUSED, S.RESCINDED, S.RETRACTED):
                 return knock
             # Due since long ago, so that it goes before those who wait for their invite.
             return replace(knock, user_id=invited.user_id, due_at=knock.created_at)
@@ -289,7 +302,7 @@ class Invitations:
 
 def _names(claim: Knock) -> tuple[str, ...]:
     """The accounts that may have been invited for this knock."""
-    return _spellings(MatrixID.of(claim.user_id))
+    return (claim.user_id,) if claim.knocking else _spellings(MatrixID.of(claim.user_id))
 
 
 def _spellings(user: MatrixID) -> tuple[str, ...]:
@@ -304,6 +317,10 @@ def _spellings(user: MatrixID) -> tuple[str, ...]:
 def _found_as(member: Member, claim: Knock, door: Door, now: float) -> Knock | None:
     """What a membership makes of a knock whose invite may or may not have been sent; None: nothing."""
     ours = member.since >= claim.created_at
+    if claim.knocking and member.membership is Membership.LEAVE and (claim.fence <= 1 or not ours):
+        # No invite has gone out: the membership knock was taken back, or turned down by somebody else.
+        what = lifecycle.Seen.LEFT if member.sender == claim.user_id else lifecycle.Seen.REMOVED
+        return replace(lifecycle.seen(claim, what, door, now), due_at=None)
     match member.membership:
         case Membership.INVITE:
             return lifecycle.invited(claim, door, now)
@@ -312,10 +329,12 @@ def _found_as(member: Member, claim: Knock, door: Door, now: float) -> Knock | N
         case Membership.JOIN:
             return ended(claim, S.ALREADY_MEMBER, Reason.ALREADY_MEMBER, at=now)
         case Membership.BAN:
+            claim = replace(claim, knocking=False)
             return ended(claim, S.FAILED, Reason.BANNED, at=now, detail="banned from the room")
         case Membership.LEAVE if ours and member.sender == claim.user_id:
             return lifecycle.seen(lifecycle.invited(claim, door, now), lifecycle.Seen.LEFT, door, now)
         case Membership.LEAVE if ours:
+            claim = replace(claim, knocking=False)
             return ended(claim, S.RESCINDED, Reason.MODERATOR, at=now, detail="taken back in the room")
         case _:
             return None

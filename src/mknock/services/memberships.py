@@ -19,6 +19,7 @@ from mknock.domain.lifecycle import Seen
 from mknock.ports import Clock, Entry, Homeserver, Member, Membership, StateEvent, Store
 from mknock.services.doors import Doors
 from mknock.services.latecomers import seen_of
+from mknock.services.native_knocks import NativeKnocks
 from mknock.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -36,7 +37,7 @@ class Memberships:
 
     Our own doings are not news: whoever did them records them. ``guard`` is
     asked about everybody who comes; ``wake`` is called when somebody is to be
-    welcomed.
+    welcomed. ``natives`` takes in those who knock in the room itself.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Memberships:
         *,
         guard: Guard,
         doors: Doors,
+        natives: NativeKnocks,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
@@ -54,6 +56,7 @@ class Memberships:
         self._clock = clock
         self._guard = guard
         self._doors = doors
+        self._natives = natives
         self._wake = wake
 
     async def heard(self, door: Door, event: StateEvent) -> None:
@@ -62,6 +65,11 @@ class Memberships:
         bot = await self._homeserver.whoami()
         if membership is None or membership is _membership(event.before) or event.key == bot:
             return  # a changed name or picture, or ourselves
+        honouring = self._natives.door(door.room_id)
+        if membership is Membership.KNOCK and honouring is not None:
+            if door.slug == honouring.slug:
+                await self._heard_knock(door, event)
+            return  # whoever is on the block-list is refused as anybody is
         member = Member(membership, event.at, event.sender)
         if event.sender != bot:
             await self._take_in(door, event.key, member)
@@ -82,25 +90,59 @@ class Memberships:
         """Compare the whole room with the record; return how many knocks went on."""
         joined = await self._homeserver.members(door.room_id, Membership.JOIN)
         invited = await self._homeserver.members(door.room_id, Membership.INVITE)
+        honouring = self._natives.door(door.room_id)
+        knocking = await self._homeserver.members(door.room_id, Membership.KNOCK) if honouring else {}
+        in_room = {**knocking, **invited, **joined}
         changed = 0
         for state in (S.HELD, S.INVITED, S.JOINED, S.ALREADY_MEMBER):
             async for knock in self._knocks(door, state):
-                changed += await self._compare_one(door, knock, joined, invited)
+                changed += await self._compare_one(door, knock, in_room)
+        if honouring is not None and door.slug == honouring.slug:
+            for user_id in knocking:
+                await self._still_knocks(door, user_id)
+            changed += await self._natives.found(door, knocking)
         return changed
 
-    async def _compare_one(
-        self, door: Door, knock: Knock, joined: Mapping[str, Member], invited: Mapping[str, Member]
-    ) -> bool:
+    async def _compare_one(self, door: Door, knock: Knock, in_room: Mapping[str, Member]) -> bool:
         """Look closer at one person, if the lists do not say that all is as it was."""
-        is_there, was_there = knock.user_id in joined, knock.state in MEMBERS
-        if is_there and was_there:
-            return False
-        if not is_there and (knock.user_id in invited) == (knock.state is S.INVITED) and not was_there:
+        member = in_room.get(knock.user_id)
+        if member is not None and member.membership is Membership.KNOCK:
+            return False  # that is dealt with by itself
+        if (member.membership if member else None) in _as_it_was(knock):
             return False
         member = await self._homeserver.member(door.room_id, knock.user_id)
         if member.sender == await self._homeserver.whoami() and member.membership is not Membership.JOIN:
             return False  # our own doing: whoever did it records it
         return await self._take_in(door, knock.user_id, member)
+
+    async def _heard_knock(self, door: Door, event: StateEvent) -> None:
+        """Take in a membership knock that stands. What came after one that does not is told next.
+
+        A room that does not let us look keeps nobody from hearing of the others.
+        """
+        try:
+            if await self._still_knocks(door, event.key, event.at):
+                await self._natives.came(door, event.key, event.at, event.content)
+        except Refused as error:
+            log.warning("a membership knock could not be looked at", door=door.slug, why=str(error))
+
+    async def _still_knocks(self, door: Door, user_id: str, since: float | None = None) -> bool:
+        """Whether somebody knocks in the room now (since then). Records that say they are in it end.
+
+        Those are read before the room is asked: read after, they might be newer
+        than its answer. Whether such a person went or was removed is not
+        known, so their next knock is left to a moderator.
+        """
+        known = await self._store.knocks_of(key_of(user_id), states=MEMBERS | {S.INVITED})
+        inside = [knock for knock in known if knock.room_id == door.room_id]
+        if since is None and not inside:
+            return True
+        member = await self._homeserver.member(door.room_id, user_id)
+        if member.membership is not Membership.KNOCK or (since and member.since not in (since, 0.0)):
+            return False
+        for knock in inside:
+            await self._change(door, knock, user_id, replace(member, sender="knock"), Seen.REMOVED)
+        return True
 
     async def _knocks(self, door: Door, state: KnockState) -> AsyncIterator[Knock]:
         page = await self._store.knocks_in(frozenset({state}))
@@ -167,6 +209,15 @@ class Memberships:
         await self._store.add(knock, Entry(at=now, actor=user_id, action="joined"))
         self._wake()
         return True
+
+
+def _as_it_was(knock: Knock) -> frozenset[Membership | None]:
+    """The memberships (None: no longer, or never) that tell nothing new of a knock."""
+    if knock.state in MEMBERS:
+        return frozenset({Membership.JOIN})
+    if knock.state is S.INVITED:
+        return frozenset({Membership.INVITE})
+    return frozenset() if knock.knocking else frozenset({None})
 
 
 def _called(content: Mapping[str, object]) -> str:

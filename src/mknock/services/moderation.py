@@ -198,6 +198,8 @@ class Moderation:
     async def refuse(self, knock_id: str, *, actor: str, reason: str = "", block: bool = False) -> Knock:
         """Refuse a held knock; with ``block`` the person is put on the block-list as well.
 
+        Who knocks in the room is turned down there.
+
         Raises as ``approve``, and:
             NotAllowed: somebody is to be blocked whom Knock does not act against.
         """
@@ -215,6 +217,7 @@ class Moderation:
         knock = await self._store.change(knock_id, refused, entry, rule=rule)
         if rule is not None:
             await self._enforcement.enforce([rule], entry)
+        self._wake()  # a membership knock is turned down in the room
         return knock
 
     async def _rule_about(self, knock_id: str, entry: Entry, *, allow: bool) -> Rule | None:

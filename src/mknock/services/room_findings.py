@@ -28,7 +28,7 @@ JOIN_RULES = {
         Verdict.GOOD,
         "restricted: members of a space come in without a knock, others by invitation",
     ),
-    "knock": (Verdict.GOOD, "knock: whoever knows the room's address can knock in their app as well"),
+    "knock": (Verdict.GOOD, "knock: whoever knows the room's address can knock in their app"),
     "knock_restricted": (
         Verdict.GOOD,
         "knock_restricted: members of a space come in, others who know the address can knock in their app",
@@ -38,6 +38,10 @@ JOIN_RULES = {
         "public: anybody who knows the address comes in without a knock; make the room private (invite only)",
     ),
 }
+KNOCKABLE = frozenset({"knock", "knock_restricted"})
+ANSWERED = ", and Knock decides; the address is known to people then, and no secret any more"
+LEFT = ", and Knock leaves that to moderators, since native_knocks is off for this door"
+CANNOT_REFUSE = f"{ANSWERED}; but it cannot turn anybody down: it has power {{own:g}} and needs {{needed}}"
 STRANGE_RULE = (Verdict.ODD, "is one that Knock does not know; it is made for invite")
 
 
@@ -74,7 +78,7 @@ class RoomFindings:
         )
         for finding in powers(door, levels, levels.of(account)):
             yield finding
-        yield await self._join_rule(door)
+        yield await self._join_rule(door, levels.of(account), levels.kick)
         yield await self._encryption(door)
 
     async def _room(self, door: Door, account: str, what: str, levels: PowerLevels) -> Finding:
@@ -86,10 +90,20 @@ class RoomFindings:
         above = f"; its creators outrank everybody: {', '.join(outranked)}" if outranked else ""
         return good(what, f"{account} is in it; a {kind} of version {shown}{above}")
 
-    async def _join_rule(self, door: Door) -> Finding:
-        what = f"join rule of {door.slug}"
+    async def _join_rule(self, door: Door, own: float, needed: int) -> Finding:
         content = await self.homeserver.state(door.room_id, "m.room.join_rules") or {}
-        return Finding(what, *JOIN_RULES.get(str(content.get("join_rule", "invite")), STRANGE_RULE))
+        rule = str(content.get("join_rule", "invite"))
+        verdict, says = JOIN_RULES.get(rule, STRANGE_RULE)
+        if rule in KNOCKABLE and not door.native_knocks:
+            says += LEFT
+        elif rule in KNOCKABLE and own < needed:
+            verdict, says = (
+                Verdict.ODD,
+                f"{says}{CANNOT_REFUSE.format(own=own, needed=needed)}; {MAKE_MODERATOR}",
+            )
+        elif rule in KNOCKABLE:
+            says += ANSWERED
+        return Finding(f"join rule of {door.slug}", verdict, says)
 
     async def _encryption(self, door: Door) -> Finding:
         what = f"encryption of {door.slug}"

@@ -245,7 +245,7 @@ def _brought(door: Door, standing: Standing, now: float) -> Callable[[Knock], Kn
     def how(knock: Knock) -> Knock:
         if knock.room_id not in standing.past or _is_going(knock):
             return knock
-        moved = replace(knock, room_id=door.room_id)
+        moved = replace(knock, room_id=door.room_id, knocking=False)  # a membership knock stays behind
         if knock.state is S.ADMITTED:
             return replace(moved, due_at=now)
         if knock.state is S.INVITED or (knock.state is S.HELD and knock.reason is Reason.ROOM_REPLACED):

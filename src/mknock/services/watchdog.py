@@ -119,9 +119,18 @@ class Watchdog:
         bot = await self._homeserver.whoami()
         dealt = 0
         for one in found:
-            if not _is_spared(one.user_id, bot, levels) and not await self._is_known(door, one):
+            if _is_spared(one.user_id, bot, levels) or await self._is_known(door, one):
+                continue
+            if not await self._is_being_answered(door, one):
                 dealt += await self._remove(door, one)
         return dealt
+
+    async def _is_being_answered(self, door: Door, found: Found) -> bool:
+        """Whether a knock on record is about to turn down their membership knock."""
+        if found.membership is not Membership.KNOCK:
+            return False
+        knocks = await self._store.knocks_of(key_of(found.user_id))
+        return any(knock.knocking and knock.room_id == door.room_id for knock in knocks)
 
     async def _remove(self, door: Door, found: Found) -> bool:
         """Do what the door wants about one person, and write down what came of it."""

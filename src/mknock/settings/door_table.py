@@ -162,6 +162,9 @@ class DoorTable(Table):
     blocked_members: BlockedMembers | None = Field(
         None, description="What happens to a member on the block-list: kick, ban, or report."
     )
+    native_knocks: Switch | None = Field(
+        None, description="A knock made in a Matrix app, at the room itself, is a knock at this door."
+    )
     match_actions: Matches | None = Field(
         None, description="What is done about a kind of look-alike: refuse, hold or log."
     )

@@ -214,6 +214,9 @@ class Settings(BaseModel):
     blocked_members: BlockedMembers = Field(
         "kick", description="What happens to a member on the block-list: kick, ban, or report."
     )
+    native_knocks: Switch = Field(
+        True, description="A knock made in a Matrix app, at the room itself, is a knock at this door."
+    )
     match_actions: Matches = Field(
         (), description="What is done about a kind of look-alike, such as number=hold; see look-alikes."
     )

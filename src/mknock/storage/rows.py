@@ -18,7 +18,7 @@ Row = Sequence[Any]
 KNOCK_COLUMNS = (
     "id, door, room_id, user_id, user_key, state, reason, detail, rule, platform, proven, trapped, answers,"
     " created_at, updated_at, seen_at, repeats, expires_at, due_at, fence, attempts,"
-    " invited_at, joined_at, welcomed_at, reminders, link"
+    " invited_at, joined_at, welcomed_at, reminders, link, knocking"
 )
 RULE_COLUMNS = "id, kind, entity, key, reason, source, author, at, expires_at, allow, look_alikes, origin"
 LIST_COLUMNS = "name, room_id, alias, look_alikes, allow_wide, author, at, removed"
@@ -73,6 +73,7 @@ def knock_row(knock: Knock) -> tuple[Any, ...]:
         knock.welcomed_at,
         knock.reminders,
         knock.link,
+        int(knock.knocking),
     )
 
 
@@ -104,6 +105,7 @@ def knock_of(row: Row) -> Knock:
         welcomed_at=row[23],
         reminders=row[24],
         link=row[25],
+        knocking=bool(row[26]),
     )
 
 

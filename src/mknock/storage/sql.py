@@ -79,7 +79,8 @@ KNOCK_OF_EVENT = (
 REPEAT = "UPDATE knocks SET repeats = repeats + 1, seen_at = $2 WHERE id = $1"
 WRITE_KNOCK = """UPDATE knocks SET user_id = $3, state = $4, reason = $5, detail = $6, rule = $7, updated_at = $8,
  due_at = $9, attempts = $10, invited_at = $11, joined_at = $12, welcomed_at = $13, fence = $14, expires_at = $15,
- reminders = $16 WHERE id = $1 AND fence = $2 RETURNING id"""
+ reminders = $16, knocking = $17 WHERE id = $1 AND fence = $2 RETURNING id"""
+PROVE_KNOCK = "UPDATE knocks SET proven = 1, answers = $2, seen_at = $3 WHERE id = $1"
 MOVE_KNOCK = "UPDATE knocks SET room_id = $2 WHERE id = $1"
 _QUEUED = {
     queue: f"due_at IS NOT NULL AND state {'=' if queue is Queue.WELCOMES else '<>'} 'joined'"

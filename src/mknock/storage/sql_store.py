@@ -81,6 +81,9 @@ class SqlStore(ABC):
     async def admit(self, attempt: Attempt, judge: Judge) -> Kept | AskedToWait | LinkOver:
         return await self._run(lambda: transactions.admit(attempt, judge))
 
+    async def prove(self, attempt: Attempt, judge: Judge) -> Knock | None:
+        return await self._run(lambda: transactions.prove(attempt, judge))
+
     async def count_request(self, door: Door, sender: str, at: float) -> float:
         return await self._run(lambda: transactions.count_request(door, sender, at))
 

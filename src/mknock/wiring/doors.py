@@ -97,6 +97,7 @@ def door_of(settings: Settings) -> Door:
             clear_in_encrypted=settings.welcome_unencrypted,
         ),
         blocked_members=Removal(settings.blocked_members),
+        native_knocks=settings.native_knocks,
         matching=matching,
         secrets=FormSecrets(plain(settings.form_token) or None, settings.signing_secrets),
         page=_page_of(settings),
@@ -186,6 +187,7 @@ def _door_of_table(settings: Settings, slug: str, table: DoorTable, problems: li
             clear_in_encrypted=_or(welcome.unencrypted, settings.welcome_unencrypted),
         ),
         blocked_members=Removal(_or(table.blocked_members, settings.blocked_members)),
+        native_knocks=_or(table.native_knocks, settings.native_knocks),
         matching=matching,
         secrets=FormSecrets(plain(secret.token) or None, secret.signing, in_file=True),
         questions=tuple(

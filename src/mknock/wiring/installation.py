@@ -29,6 +29,7 @@ from mknock.services.enforcement import Enforcement
 from mknock.services.invitations import Invitations
 from mknock.services.list_following import ListFollower
 from mknock.services.memberships import Memberships
+from mknock.services.native_knocks import NativeKnocks
 from mknock.services.outcomes import Outcomes
 from mknock.services.readiness import Readiness
 from mknock.services.retry import Retry
@@ -120,6 +121,9 @@ class Installation:
             parts.clock,
             guard=self.watchdog.look_at,
             doors=parts.doors,
+            natives=NativeKnocks(
+                parts.store, parts.homeserver, parts.doors, parts.book, parts.clock, wake=self.wake
+            ),
             wake=self._welcoming.wake,
         )
         self.moderation = moderation_of(parts, wake=self.wake)
@@ -156,6 +160,7 @@ class Installation:
             parts.clock,
             self.retry,
             on_outage=self._looking.wake,
+            dry_run=parts.settings.watchdog_dry_run,
         )
         delivery = Delivery(
             parts.store,

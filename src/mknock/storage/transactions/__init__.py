@@ -14,7 +14,7 @@ nobody waits in a circle.
 
 from __future__ import annotations
 
-from mknock.storage.transactions.admitting import EVENT_KEPT, admit, count_request, receipt_name
+from mknock.storage.transactions.admitting import EVENT_KEPT, admit, count_request, prove, receipt_name
 from mknock.storage.transactions.changing import add, change, import_knocks
 from mknock.storage.transactions.claiming import claim, hurry, put_back, record, renew
 from mknock.storage.transactions.linking import add_link, revoke_link
@@ -49,6 +49,7 @@ __all__ = [
     "import_knocks",
     "mark_in_file",
     "one",
+    "prove",
     "put_back",
     "put_secrets",
     "receipt_name",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from mknock.domain.doors import Door
-from mknock.domain.knocks import OPEN, STATE_AFTER, Decision, Knock, KnockState, Reason
+from mknock.domain.knocks import OPEN, STATE_AFTER, TURNED_AWAY, Decision, Knock, KnockState, Reason
 from mknock.domain.links import InviteLink
 from mknock.domain.rules import Rule, block_id
 from mknock.ports import (
@@ -23,6 +23,7 @@ from mknock.ports import (
 from mknock.storage import sql
 from mknock.storage.rows import entry_row, knock_of, knock_row, rule_of
 from mknock.storage.transactions.linking import link_line, open_link, use_link
+from mknock.storage.transactions.proving import is_proof, mark_proven
 from mknock.storage.transactions.steps import Rows, Step, Steps, person_line
 
 EVENT_KEPT = 90 * 86400.0
@@ -52,24 +53,64 @@ def admit(attempt: Attempt, judge: Judge) -> Steps[Kept | AskedToWait | LinkOver
     person, event = attempt.user.key, _event_name(attempt)
     slot, counters = _slot(attempt.door.limits.window, attempt.at), _counters(attempt)
     known = yield from _known(attempt, person, event, slot, counters)
-    before = (yield from _seen(known.seen)) or _repeated(attempt, known)
+    seen = yield from _seen(known.seen)
+    before = seen or _repeated(attempt, known)
     if before is not None:
+        if seen is None and is_proof(attempt, before):
+            before = yield from _prove(attempt, judge, before, known, slot)
+        if attempt.knocking and before.state not in OPEN and not before.knocking:
+            event = ""  # nothing answers that membership knock: it is to be looked at again
         return (yield from _repeat(attempt, before, event))
     link = yield from use_link(link)
     if attempt.link and link is None:
         return LinkOver()
     counted = yield sql.COUNT_TWO, (slot.expires_at, *counters)
-    at_homeserver, at_door = [row[0] - 1 for row in counted] or known.counts
-    facts = Facts(
+    counts = [row[0] - 1 for row in counted] or known.counts
+    facts = replace(_facts(known, known.history, counts, slot, sender_count), link=link)
+    return (yield from _keep(attempt, person, event, judge(attempt, facts), link))
+
+
+def prove(attempt: Attempt, judge: Judge) -> Steps[Knock | None]:
+    """Somebody has shown that the account is theirs; see ports.Store.prove."""
+    yield sql.LOCK, _line(attempt)
+    slot = _slot(attempt.door.limits.window, attempt.at)
+    known = yield from _known(attempt, attempt.user.key, "", slot, _counters(attempt))
+    if not known.history or known.history[0].state not in OPEN:
+        return None
+    before = known.history[0]
+    return (yield from _prove(attempt, judge, before, known, slot)) if is_proof(attempt, before) else before
+
+
+def _prove(attempt: Attempt, judge: Judge, before: Knock, known: _Known, slot: _Slot) -> Steps[Knock]:
+    """Mark the open knock as proven. One that is held is judged anew, as if the person came only now."""
+    rows = yield sql.KNOCK_TO_CHANGE, (before.id,)
+    before, decision = knock_of(rows[0]), None
+    if not is_proof(attempt, before):
+        return before
+    if before.state is KnockState.HELD and not before.proven:
+        # It was counted when it came.
+        counts = [max((count or 0) - 1, 0) for count in known.counts]
+        others = tuple(knock for knock in known.history if knock.id != before.id)
+        decision = judge(attempt, _facts(known, others, counts, slot, 0.0))
+    return (yield from mark_proven(attempt, before, decision))
+
+
+def _facts(
+    known: _Known,
+    history: tuple[Knock, ...],
+    counts: Sequence[int | None],
+    slot: _Slot,
+    sender_count: float,
+) -> Facts:
+    at_homeserver, at_door = counts
+    return Facts(
         rule=known.rule,
-        history=known.history,
+        history=history,
         open_elsewhere=known.open_elsewhere,
-        link=link,
         sender_count=sender_count,
         homeserver_count=slot.estimate(at_homeserver, known.before[0]),
         door_count=slot.estimate(at_door, known.before[1]),
     )
-    return (yield from _keep(attempt, person, event, judge(attempt, facts), link))
 
 
 def _line(attempt: Attempt) -> tuple[str, ...]:
@@ -208,7 +249,9 @@ def _repeated(attempt: Attempt, known: _Known) -> Knock | None:
         return None  # no longer blocked: a fresh start, whatever the cooldown
     if last.state is KnockState.FAILED and last.user_id != str(attempt.user):
         return None  # a slip of the keyboard, mended
-    return last if attempt.at - last.updated_at < attempt.door.cooldown else None
+    # Who has proven that they are there may change their mind: but not more often than once a cooldown.
+    since = last.created_at if attempt.proven else last.updated_at
+    return last if attempt.at - since < attempt.door.cooldown else None
 
 
 def _repeat(attempt: Attempt, before: Knock, event: str) -> Steps[Kept]:
@@ -258,21 +301,24 @@ def _knock(attempt: Attempt, person: str, decision: Decision, link: InviteLink |
         platform=submission.platform,
         link=link.id if link else "",
         proven=attempt.proven,
+        knocking=attempt.knocking,
         trapped=bool(submission.trap),
         answers=submission.answers,
         created_at=at,
         updated_at=at,
         seen_at=at,
         expires_at=at + attempt.door.lifetime,
-        due_at=_first_due(attempt.door, state, at),
+        due_at=_first_due(attempt, state),
     )
 
 
-def _first_due(door: Door, state: KnockState, at: float) -> float | None:
-    """When a worker looks at a new knock: at once to invite, at the end of its patience if it is held."""
+def _first_due(attempt: Attempt, state: KnockState) -> float | None:
+    """When a worker looks at a new knock: at once to invite or turn down, at the end of its patience if it is held."""
+    door, at = attempt.door, attempt.at
     if state is KnockState.HELD and door.hold_lifetime:
         return at + door.hold_lifetime
-    return at if state is KnockState.ADMITTED else None
+    to_turn_down = attempt.knocking and state in TURNED_AWAY
+    return at if state is KnockState.ADMITTED or to_turn_down else None
 
 
 def _decided(attempt: Attempt, knock: Knock, decision: Decision, link: InviteLink | None) -> Entry:
@@ -291,6 +337,8 @@ def _decided(attempt: Attempt, knock: Knock, decision: Decision, link: InviteLin
 
 
 def _actor(attempt: Attempt, link: InviteLink | None) -> str:
+    if attempt.proven:
+        return str(attempt.user)
     if link is not None:
         return f"link:{link.id}"
     return f"form:{attempt.submission.platform}" if attempt.trusted else "visitor"

@@ -54,6 +54,7 @@ def write_knock(before: Knock, after: Knock, *, fence: int) -> Step:
         fence,
         after.expires_at,
         after.reminders,
+        int(after.knocking),
     )
 
 
