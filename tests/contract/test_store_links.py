@@ -19,6 +19,7 @@ from tests.contract.store_cases import (
     attempt,
     claimed_one,
     entry,
+    judged,
     kept,
     moved,
     person,
@@ -26,7 +27,7 @@ from tests.contract.store_cases import (
 
 from mknock.checks import decide
 from mknock.domain.chance import new_id
-from mknock.domain.knocks import KnockState, Reason
+from mknock.domain.knocks import Knock, KnockState, Outcome, Reason
 from mknock.domain.links import GIVEN_BACK, InviteLink, LinkStatistics
 from mknock.ports import Judge, Kept, LinkOver, Store
 
@@ -147,12 +148,14 @@ async def test_a_link_without_a_number_is_good_for_any(store: Store) -> None:
     assert await used(store) == 5
 
 
-async def test_a_repeat_takes_no_use(store: Store) -> None:
+@pytest.mark.promise(6)
+async def test_a_repeat_takes_a_use_like_any_other(store: Store) -> None:
     await made(store, uses=2)
     await by_link(store, "alice")
     again = await by_link(store, "alice", NOW + 1)
     assert isinstance(again, Kept)
-    assert (again.repeat, await used(store)) == (True, 1)
+    assert (again.repeat, await used(store)) == (True, 2)
+    assert await by_link(store, "alice", NOW + 2) == LinkOver()
 
 
 @pytest.mark.promise(6)
@@ -180,6 +183,54 @@ async def test_who_comes_by_no_link_has_none(store: Store) -> None:
     await made(store)
     result = await kept(store, attempt("alice"))
     assert (result.knock.link, await used(store)) == ("", 0)
+
+
+# --- who waits already
+
+
+async def waiting(store: Store, reason: Reason = Reason.REVIEW) -> Knock:
+    return (await kept(store, attempt("alice"), judged(Outcome.HOLD, reason))).knock
+
+
+@pytest.mark.parametrize("reason", [Reason.REVIEW, Reason.DOOR_CLOSED])
+async def test_a_link_that_skips_review_lets_in_who_waits_for_it(store: Store, reason: Reason) -> None:
+    before, link = await waiting(store, reason), await made(store, skips_review=True)
+    result = await by_link(store, "alice", NOW + 5)
+    assert isinstance(result, Kept)
+    after = await store.knock(before.id)
+    assert after is not None
+    assert (result.repeat, after.id, after.state, after.link) == (True, before.id, S.ADMITTED, link.id)
+    assert (after.due_at, after.expires_at) == (NOW + 5, NOW + 5 + MAIN.lifetime)
+    line = (await store.ledger(knock_id=before.id))[0]
+    assert (line.actor, line.action, line.before, line.after) == (
+        f"link:{link.id}",
+        "let in",
+        "held",
+        "admitted",
+    )
+
+
+@pytest.mark.parametrize(
+    ("reason", "skips_review"), [(Reason.REVIEW, False), (Reason.LOOK_ALIKE, True), (Reason.WAVE, True)]
+)
+async def test_who_waits_for_something_else_goes_on_waiting(
+    store: Store, reason: Reason, skips_review: bool
+) -> None:
+    before = await waiting(store, reason)
+    await made(store, skips_review=skips_review)
+    await by_link(store, "alice", NOW + 5)
+    after = await store.knock(before.id)
+    assert after is not None
+    assert (after.state, after.reason) == (S.HELD, reason)
+
+
+async def test_who_waits_is_judged_anew(store: Store) -> None:
+    before = await waiting(store)
+    await made(store, skips_review=True)
+    await by_link(store, "alice", NOW + 5, judge=judged(Outcome.HOLD, Reason.NO_PROOF_OF_WORK))
+    after = await store.knock(before.id)
+    assert after is not None
+    assert (after.state, after.reason) == (S.HELD, Reason.REVIEW)
 
 
 # --- given back

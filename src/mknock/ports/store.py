@@ -47,7 +47,8 @@ class Store(Protocol):
     async def admit(self, attempt: Attempt, judge: Judge) -> Kept | AskedToWait | LinkOver:
         """Gather the facts, judge, and keep the knock with its ledger line: one transaction.
 
-        A use of the link by which it comes is taken in the same transaction; a repeat takes none.
+        A use of the link by which it comes is taken in the same transaction, whatever is decided. A knock that is
+        held for a moderator goes on by a link that stands for their yes.
 
         A delivery whose event id was seen before, or a person whose knock is open
         or cooling down, counts on the record there is. For every other

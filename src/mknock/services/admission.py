@@ -13,7 +13,7 @@ from mknock.domain.chance import new_id
 from mknock.domain.doors import Door
 from mknock.domain.errors import InvalidMatrixID
 from mknock.domain.ids import MatrixID
-from mknock.domain.knocks import KnockState, Submission
+from mknock.domain.knocks import Knock, KnockState, Submission
 from mknock.ports import AskedToWait, Attempt, Clock, Entry, Kept, LinkOver, Store
 from mknock.services.rule_book import RuleBook, stance_of
 
@@ -103,7 +103,7 @@ class Admission:
         result = await self._admit(
             submission, submission.user_id, door, address=address, trusted=trusted, link=link
         )
-        if isinstance(result, Kept) and result.knock.state is KnockState.ADMITTED and not result.repeat:
+        if isinstance(result, Kept) and _is_to_be_invited(result.knock, self._clock()):
             self._wake()
         return result
 
@@ -143,6 +143,10 @@ class Admission:
         if submission.trap:
             return None
         raise InvalidMatrixID(submission.problem)
+
+
+def _is_to_be_invited(knock: Knock, now: float) -> bool:
+    return knock.state is KnockState.ADMITTED and knock.due_at is not None and knock.due_at <= now
 
 
 def _called(submission: Submission) -> str:

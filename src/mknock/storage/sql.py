@@ -156,8 +156,9 @@ ADD_LINK = f"INSERT INTO invite_links ({LINK_COLUMNS}) VALUES ({_places(LINK_COL
 LINK = f"SELECT {LINK_COLUMNS} FROM invite_links WHERE token_hash = $1"  # noqa: S608
 LINK_OF_ID = f"SELECT {LINK_COLUMNS} FROM invite_links WHERE id = $1"  # noqa: S608
 LINKS = f"SELECT {LINK_COLUMNS} FROM invite_links WHERE id > $1 ORDER BY id LIMIT $2"  # noqa: S608
-USE_LINK = """UPDATE invite_links SET used = used + 1 WHERE id = $1 AND revoked_at IS NULL
- AND (uses IS NULL OR used < uses) RETURNING id"""
+USE_LINK = f"""UPDATE invite_links SET used = used + 1 WHERE token_hash = $1 AND door = $2 AND revoked_at IS NULL
+ AND (expires_at IS NULL OR expires_at > $3) AND (uses IS NULL OR used < uses) RETURNING {LINK_COLUMNS}"""  # noqa: S608
+SET_LINK = "UPDATE knocks SET link = $2 WHERE id = $1"
 UNUSE_LINK = "UPDATE invite_links SET used = used - 1 WHERE id = $1 AND used > 0"
 REVOKE_LINK = "UPDATE invite_links SET revoked_at = $2 WHERE id = $1"
 LINK_STATISTICS = "SELECT link, state, count(*) FROM knocks WHERE link <> '' GROUP BY link, state"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from mknock.domain.doors import Door
-from mknock.domain.knocks import OPEN, STATE_AFTER, TURNED_AWAY, Decision, Knock, KnockState, Reason
+from mknock.domain.knocks import OPEN, STATE_AFTER, TURNED_AWAY, Decision, Knock, KnockState, Outcome, Reason
 from mknock.domain.links import InviteLink
 from mknock.domain.rules import Rule, block_id
 from mknock.ports import (
@@ -22,7 +22,7 @@ from mknock.ports import (
 )
 from mknock.storage import sql
 from mknock.storage.rows import entry_row, knock_of, knock_row, rule_of
-from mknock.storage.transactions.linking import link_line, open_link, use_link
+from mknock.storage.transactions.linking import let_in, link_line, stands_for_the_yes, use_link
 from mknock.storage.transactions.proving import is_proof, mark_proven
 from mknock.storage.transactions.steps import Rows, Step, Steps, person_line
 
@@ -47,7 +47,7 @@ def admit(attempt: Attempt, judge: Judge) -> Steps[Kept | AskedToWait | LinkOver
         )
         if wait:
             return AskedToWait(wait)
-    link = yield from open_link(attempt)
+    link = yield from use_link(attempt)
     if attempt.link and link is None:
         return LinkOver()
     person, event = attempt.user.key, _event_name(attempt)
@@ -58,12 +58,11 @@ def admit(attempt: Attempt, judge: Judge) -> Steps[Kept | AskedToWait | LinkOver
     if before is not None:
         if seen is None and is_proof(attempt, before):
             before = yield from _prove(attempt, judge, before, known, slot)
+        elif link is not None and stands_for_the_yes(link, before):
+            before = yield from _let_in(attempt, judge, before, known, slot, link)
         if attempt.knocking and before.state not in OPEN and not before.knocking:
             event = ""  # nothing answers that membership knock: it is to be looked at again
         return (yield from _repeat(attempt, before, event))
-    link = yield from use_link(link)
-    if attempt.link and link is None:
-        return LinkOver()
     counted = yield sql.COUNT_TWO, (slot.expires_at, *counters)
     counts = [row[0] - 1 for row in counted] or known.counts
     facts = replace(_facts(known, known.history, counts, slot, sender_count), link=link)
@@ -88,11 +87,27 @@ def _prove(attempt: Attempt, judge: Judge, before: Knock, known: _Known, slot: _
     if not is_proof(attempt, before):
         return before
     if before.state is KnockState.HELD and not before.proven:
-        # It was counted when it came.
-        counts = [max((count or 0) - 1, 0) for count in known.counts]
-        others = tuple(knock for knock in known.history if knock.id != before.id)
-        decision = judge(attempt, _facts(known, others, counts, slot, 0.0))
+        decision = judge(attempt, _facts_without(before, known, slot))
     return (yield from mark_proven(attempt, before, decision))
+
+
+def _let_in(
+    attempt: Attempt, judge: Judge, before: Knock, known: _Known, slot: _Slot, link: InviteLink
+) -> Steps[Knock]:
+    """Judge the held knock anew, by the link. Unless that lets it in, it stays as it is."""
+    rows = yield sql.KNOCK_TO_CHANGE, (before.id,)
+    before = knock_of(rows[0])
+    decision = judge(attempt, replace(_facts_without(before, known, slot), link=link))
+    if decision.outcome is not Outcome.ADMIT or not stands_for_the_yes(link, before):
+        return before
+    return (yield from let_in(link, attempt, before, decision))
+
+
+def _facts_without(before: Knock, known: _Known, slot: _Slot) -> Facts:
+    """The facts as if a knock, which was counted when it came, came only now."""
+    counts = [max((count or 0) - 1, 0) for count in known.counts]
+    others = tuple(knock for knock in known.history if knock.id != before.id)
+    return _facts(known, others, counts, slot, 0.0)
 
 
 def _facts(

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import replace
 
-from mknock.domain.knocks import Knock, KnockState
+from mknock.domain.knocks import Decision, Knock, KnockState, Reason
 from mknock.domain.links import GIVEN_BACK, InviteLink
 from mknock.ports import Attempt, Entry
 from mknock.storage import sql
 from mknock.storage.rows import link_of, link_row
-from mknock.storage.transactions.steps import Rows, Step, Steps, write
+from mknock.storage.transactions.steps import Rows, Step, Steps, changed, wake_for, write, write_knock
+
+_FOR_REVIEW = frozenset({Reason.REVIEW, Reason.DOOR_CLOSED})
 
 
 def link_line(token_hash: str) -> str:
@@ -18,23 +20,40 @@ def link_line(token_hash: str) -> str:
     return f"link:{token_hash}"
 
 
-def open_link(attempt: Attempt) -> Generator[Step, Rows, InviteLink | None]:
-    """The link by which somebody comes, if it leads to their door and is open."""
+def use_link(attempt: Attempt) -> Generator[Step, Rows, InviteLink | None]:
+    """Take a use of the link by which somebody comes; None if it is not open, or leads to another door.
+
+    It is taken whatever will be decided, of a repeat too: what is left of a link tells nothing of a person (promise 6).
+    """
     if not attempt.link:
         return None
-    rows = yield sql.LINK, (attempt.link,)
-    link = link_of(rows[0]) if rows else None
-    if link is None or link.door != attempt.door.slug or not link.is_open(attempt.at):
-        return None
-    return link
+    rows = yield sql.USE_LINK, (attempt.link, attempt.door.slug, attempt.at)
+    return link_of(rows[0]) if rows else None
 
 
-def use_link(link: InviteLink | None) -> Generator[Step, Rows, InviteLink | None]:
-    """Take a use of it, whatever will be decided (promise 6); None if somebody has revoked it meanwhile."""
-    if link is None:
-        return None
-    taken = yield sql.USE_LINK, (link.id,)
-    return replace(link, used=link.used + 1) if taken else None
+def stands_for_the_yes(link: InviteLink | None, before: Knock) -> bool:
+    """Whether a link says what a knock was held for: that a moderator wants the person in."""
+    held = before.state is KnockState.HELD and before.reason in _FOR_REVIEW
+    return link is not None and link.skips_review and held
+
+
+def let_in(link: InviteLink, attempt: Attempt, before: Knock, decision: Decision) -> Steps[Knock]:
+    """Admit a held knock, since its person came again by a link that stands for the moderator's yes."""
+    at = attempt.at
+    after = before.moved_to(
+        KnockState.ADMITTED,
+        at=at,
+        reason=decision.reason,
+        detail=decision.detail,
+        due_at=at,
+        expires_at=at + attempt.door.lifetime,
+        link=link.id,
+    )
+    yield sql.SET_LINK, (before.id, link.id)
+    yield write_knock(before, after, fence=before.fence + 1)
+    yield from write(changed(before, after, Entry(at=at, actor=f"link:{link.id}", action="let in")))
+    yield from wake_for(after)
+    return replace(after, fence=before.fence + 1)
 
 
 def give_back(before: Knock, after: Knock) -> Generator[Step, Rows, None]:
