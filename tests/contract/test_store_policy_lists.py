@@ -107,6 +107,18 @@ async def test_the_rules_of_a_list_are_its_own(store: Store) -> None:
     assert await store.rules_of("list:spam") == [of_list("eve")]
 
 
+async def test_a_rule_that_is_replaced_by_itself_stays_as_it_is(store: Store) -> None:
+    """Whoever follows a list hears of the same once more when another has died."""
+    ours, other = of_list("mallory"), replace(of_list("trudy"), reason="new")
+    await store.change_rules([ours, of_list("trudy")], [], entry("list"), replacing=True)
+    revision = await store.rules_revision()
+    done = await store.change_rules([ours, other], [ours.id, other.id], entry("list"), replacing=True)
+
+    assert ([one.id for one in done.added], [one.id for one in done.dropped]) == ([other.id], [other.id])
+    assert [change.rule for change in await store.rules_since(revision, "\uffff")] == [other]
+    assert sorted(line.rule for line in await store.ledger()).count(ours.entity) == 1
+
+
 async def test_the_rules_of_a_list_are_read_in_pages(store: Store) -> None:
     there = sorted((of_list(f"eve{n}") for n in range(7)), key=lambda each: each.id)
     await store.change_rules(there, (), entry("put"))

@@ -159,7 +159,8 @@ class Store(Protocol):
     ) -> RulesChanged:
         """Add rules and remove others by their ids, each with its ledger line, in one transaction.
 
-        A rule that is there already stays as it is, unless ``replacing``, or it has run out.
+        A rule that is there already stays as it is, unless ``replacing``, or it has run out. One that
+        is both put and dropped takes the place of what is there, unless that is the very same.
         ``in_file`` says that the block-list's file has it so: it holds those that are
         added, and no longer those that are removed.
         """

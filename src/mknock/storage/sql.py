@@ -128,6 +128,7 @@ SET_BACKOFF = """INSERT INTO backoffs (sender, level, until_at, expires_at) VALU
  ON CONFLICT (sender) DO UPDATE SET level = excluded.level, until_at = excluded.until_at,
  expires_at = excluded.expires_at"""
 
+RULE = f"SELECT {RULE_COLUMNS} FROM rules WHERE id = $1 AND removed_at IS NULL"  # noqa: S608
 RULES = f"SELECT {RULE_COLUMNS} FROM rules WHERE removed_at IS NULL ORDER BY at, id"  # noqa: S608
 RULES_SINCE = f"""SELECT revision, removed_at IS NOT NULL, {RULE_COLUMNS} FROM rules
  WHERE (revision, id) > ($1, $2) ORDER BY revision, id LIMIT $3"""  # noqa: S608

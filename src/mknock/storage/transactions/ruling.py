@@ -63,10 +63,22 @@ def change_rules(
 ) -> Steps[RulesChanged]:
     """Add and remove rules in one transaction; see ports.Store.change_rules."""
     yield sql.LOCK, (RULES_LINE,)
-    dropped = yield from _drop_rules(drop, entry.at, in_file=in_file)
-    added = yield from put_rules(put, replacing=replacing, in_file=in_file)
+    same = yield from _as_they_are(put, drop)
+    dropped = yield from _drop_rules([each for each in drop if each not in same], entry.at, in_file=in_file)
+    new = [rule for rule in put if rule.id not in same]
+    added = yield from put_rules(new, replacing=replacing, in_file=in_file)
     yield from write(*of_rules(dropped, added, entry))
     return RulesChanged(tuple(added), tuple(dropped))
+
+
+def _as_they_are(put: Sequence[Rule], drop: Sequence[str]) -> Steps[frozenset[str]]:
+    """Rules that would be dropped only to be put back as they were: news that was heard before."""
+    gone, same = set(drop), []
+    for rule in put:
+        if rule.id in gone:
+            rows = yield sql.RULE, (rule.id,)
+            same += [rule.id for row in rows if rule_of(row) == rule]
+    return frozenset(same)
 
 
 def add_list(policy_list: PolicyList, entry: Entry) -> Steps[bool]:
