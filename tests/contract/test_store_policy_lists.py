@@ -20,7 +20,7 @@ from tests.contract.store_cases import (
 from mknock.domain.knocks import Knock, KnockState, Reason
 from mknock.domain.policy_lists import PolicyList
 from mknock.domain.rules import Rule
-from mknock.ports import Store
+from mknock.ports import RoomToLeave, Store
 
 S = KnockState
 ALICE = person("alice")
@@ -98,6 +98,28 @@ async def test_a_removed_list_gives_way_to_another_of_its_name_or_room(store: St
     again = listed(room="!new:example.org", at=NOW + 1)
     assert await store.add_list(again, entry("subscribe"))
     assert await store.policy_lists() == [listed("other"), again]
+
+
+@pytest.mark.promise(8)
+async def test_the_room_of_a_removed_list_is_to_be_left_until_that_is_settled(
+    store: Store, other: Store
+) -> None:
+    await store.add_list(listed(), entry("subscribe"))
+    assert await store.rooms_to_leave() == []
+    await store.remove_list("spam", entry("unsubscribe"))
+    room = RoomToLeave("!list:example.org", "spam")
+    assert await other.rooms_to_leave() == [room]
+    assert await store.room_settled(room, entry("leave"))
+    assert await other.rooms_to_leave() == []
+    assert not await other.room_settled(room, entry("leave"))
+    assert [line.action for line in await store.ledger()].count("leave") == 1
+
+
+async def test_a_room_that_is_subscribed_to_again_is_not_to_be_left(store: Store) -> None:
+    await store.add_list(listed(), entry("subscribe"))
+    await store.remove_list("spam", entry("unsubscribe"))
+    await store.add_list(listed("again"), entry("subscribe"))
+    assert await store.rooms_to_leave() == []
 
 
 async def test_the_rules_of_a_list_are_its_own(store: Store) -> None:

@@ -164,6 +164,26 @@ async def test_the_end_of_a_subscription_ends_its_rules(synapse: Synapse, tmp_pa
         await wait_until(partial(may_come, house, person), within=SOON, every=0.5)
 
 
+async def test_the_room_of_a_list_that_is_no_longer_wanted_is_left(
+    synapse: Synapse, tmp_path: Path, way: Way
+) -> None:
+    keeper = await Keeper.hired(synapse)
+    async with opened(synapse, tmp_path, way) as house:
+        await subscribed(house, way, tmp_path, keeper)
+        was = await keeper.account.membership(keeper.room, house.bot.user_id)
+        await command(house, way, tmp_path, "unsubscribe", "spam")
+
+        await wait_until(partial(is_outside, keeper, house), within=SOON)
+        assert was == "join"
+        assert keeper.room not in house.output
+        await subscribed(house, way, tmp_path, keeper)
+        assert not await is_outside(keeper, house)
+
+
+async def is_outside(keeper: Keeper, house: House) -> bool:
+    return await keeper.account.membership(keeper.room, house.bot.user_id) == "leave"
+
+
 @pytest.mark.promise(3)
 async def test_after_a_restart_rules_count_though_the_homeserver_is_away(
     synapse: Synapse, tmp_path: Path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -65,13 +65,13 @@ def subscribe(
     named, more = room_in(room)
     called = "preview" if only_preview else _checked(name)
     wish = Wish(named, (*via, *more), called, look_alikes, allow_wide)
-    policy_list = _previewed(wish)
+    policy_list, servers = _previewed(wish)
     if only_preview:
         return
     if not yes and ask("Subscribe? [y/N]", default="n").lower() not in YES:
         say("Nothing was changed. Knock stays in the room, where it only reads.")
         return
-    with_parts(lambda parts: _subscribe(parts, policy_list))
+    with_parts(lambda parts: _subscribe(parts, policy_list, servers))
     say(
         f"Knock is subscribed to {policy_list.name}. Its rules count within seconds, or from the next start on."
     )
@@ -83,7 +83,8 @@ def unsubscribe(name: str) -> None:
     """No longer use the rules of a policy list.
 
     NAME is what "mknock lists" shows. All of the list's rules go; whoever was
-    removed for one may knock again.
+    removed for one may knock again. A running Knock then leaves the list's
+    room, unless it is needed there.
     """
     dropped = with_parts(lambda parts: subscriptions_of(parts).unsubscribe(name, actor=ACTOR))
     say(f"Knock is no longer subscribed to {plain(name)}; {dropped} rules are gone.")
@@ -119,26 +120,26 @@ class Wish:
         )
 
 
-def _previewed(wish: Wish) -> PolicyList:
-    """Find the room, go in, and show what the list would do."""
+def _previewed(wish: Wish) -> tuple[PolicyList, Sequence[str]]:
+    """Find the room, go in, and show what the list would do; with the servers through which the room is entered."""
 
-    async def work(parts: Parts) -> tuple[PolicyList, Preview]:
+    async def work(parts: Parts) -> tuple[PolicyList, RoomAddress, Preview]:
         subscriptions = subscriptions_of(parts)
         address = await subscriptions.find(wish.room, wish.via)
         if await subscriptions.enter(address):
             say("Knock has entered the list's room, where it only reads.")
         policy_list = wish.of(address, parts.clock())
-        return policy_list, await subscriptions.preview(policy_list)
+        return policy_list, address, await subscriptions.preview(policy_list)
 
-    policy_list, preview = with_parts(work)
+    policy_list, address, preview = with_parts(work)
     for line in _lines_of(preview):
         say(line)
-    return policy_list
+    return policy_list, address.servers
 
 
-async def _subscribe(parts: Parts, policy_list: PolicyList) -> None:
+async def _subscribe(parts: Parts, policy_list: PolicyList, via: Sequence[str]) -> None:
     # The time is that of the answer, which may have taken its own.
-    await subscriptions_of(parts).subscribe(replace(policy_list, at=parts.clock()), actor=ACTOR)
+    await subscriptions_of(parts).subscribe(replace(policy_list, at=parts.clock()), actor=ACTOR, via=via)
 
 
 def _lines_of(preview: Preview) -> Iterator[str]:

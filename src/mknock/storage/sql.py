@@ -170,6 +170,11 @@ PUT_LIST = f"""INSERT INTO policy_lists ({LIST_COLUMNS}) VALUES ({_places(LIST_C
 REMOVE_LIST = f"""UPDATE policy_lists SET removed = 1 WHERE name = $1 AND removed = 0
  RETURNING {LIST_COLUMNS}"""  # noqa: S608
 
+ROOMS_TO_LEAVE = "SELECT room_id, list FROM rooms_to_leave ORDER BY at, room_id"
+LEAVE_ROOM = """INSERT INTO rooms_to_leave (room_id, list, at) VALUES ($1, $2, $3)
+ ON CONFLICT (room_id) DO UPDATE SET list = excluded.list, at = excluded.at"""
+DROP_ROOM_TO_LEAVE = "DELETE FROM rooms_to_leave WHERE room_id = $1 RETURNING room_id"
+
 ADD_ENTRY = f"INSERT INTO ledger ({ENTRY_COLUMNS}) VALUES ({_places(ENTRY_COLUMNS)})"  # noqa: S608
 LEDGER = f"SELECT {ENTRY_COLUMNS} FROM ledger ORDER BY id DESC LIMIT $1"  # noqa: S608
 LEDGER_OF_KNOCK = f"SELECT {ENTRY_COLUMNS} FROM ledger WHERE knock_id = $2 ORDER BY id DESC LIMIT $1"  # noqa: S608

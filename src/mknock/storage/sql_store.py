@@ -28,6 +28,7 @@ from mknock.ports import (
     OwnRule,
     Pace,
     Queue,
+    RoomToLeave,
     RuleChange,
     RulesChanged,
     Secret,
@@ -210,6 +211,12 @@ class SqlStore(ABC):
 
     async def remove_list(self, name: str, entry: Entry) -> PolicyList | None:
         return await self._run(lambda: transactions.remove_list(name, entry))
+
+    async def rooms_to_leave(self) -> list[RoomToLeave]:
+        return [RoomToLeave(*row) for row in await self._read(sql.ROOMS_TO_LEAVE)]
+
+    async def room_settled(self, room: RoomToLeave, entry: Entry) -> bool:
+        return await self._run(lambda: transactions.room_settled(room, entry))
 
     async def add(self, knock: Knock, entry: Entry) -> None:
         await self._run(lambda: transactions.add(knock, entry))

@@ -48,6 +48,7 @@ from mknock.wiring.parts import (
     blocklist_file_of,
     link_maker_of,
     list_findings_of,
+    list_leaver_of,
     moderation_of,
     prepare,
     publisher_of,
@@ -131,7 +132,7 @@ class Installation:
         self._scanning = Duty(
             "block-list", self._enforce, every=parts.settings.blocklist_scan_interval, alone=True
         )
-        self.follower = self._follower()
+        self.follower, self.leaver = self._follower(), list_leaver_of(parts, self.session)
         self.watch = self._watch()
         self._telling = [*self._file_duties(), *self._publishing_duties()]
         parts.book.on_news(self._heard_of_rules)
@@ -225,7 +226,7 @@ class Installation:
             self._welcoming,
             self._looking,
             Duty("watch", self.watch.tick, every=5.0, again=True, alone=True),
-            Duty("lists", self.follower.tick, every=LISTS_EVERY, alone=True),
+            Duty("lists", self._follow_lists, every=LISTS_EVERY, alone=True),
             Duty("invite check", self._check_invites, every=settings.invite_check_interval, alone=True),
             self._scanning,
             *self._telling,
@@ -258,6 +259,10 @@ class Installation:
             on_rooms=lambda: self.watch.listen_elsewhere(),
             on_change=self._rules_changed,
         )
+
+    async def _follow_lists(self, now: float) -> int:
+        """Follow the policy lists that there are, and leave the rooms of those that are no more."""
+        return await self.follower.tick(now) + await self.leaver.tick(now)
 
     def _publishing_duties(self) -> list[Duty]:
         """What publishes Knock's own blocks, if a room is named for them; in one process, for it writes there."""

@@ -27,6 +27,7 @@ from mknock.services.first_mknock import FirstMknock, OldFiles
 from mknock.services.first_mknock_files import OldSession
 from mknock.services.link_making import LinkMaker
 from mknock.services.list_findings import ListFindings
+from mknock.services.list_leaving import ListLeaver
 from mknock.services.list_publishing import Publisher
 from mknock.services.moderation import Moderation
 from mknock.services.room_findings import RoomFindings
@@ -249,6 +250,17 @@ def subscriptions_of(parts: Parts) -> Subscriptions:
         parts.clock,
         published=plain(parts.settings.policy_list_room),
         restore=partial(moderation.restore, actor="knock"),
+    )
+
+
+def list_leaver_of(parts: Parts, session: OwnSession) -> ListLeaver:
+    return ListLeaver(
+        parts.store,
+        parts.homeserver,
+        parts.doors,
+        parts.clock,
+        session,
+        published=plain(parts.settings.policy_list_room),
     )
 
 
