@@ -256,9 +256,9 @@ def _may_go(line: str) -> bool:
 
 
 @asynccontextmanager
-async def on_all_sides(synapse: Synapse, way: Beside, **settings: str) -> AsyncIterator[Sides]:
+async def on_all_sides(synapse: Synapse, way: Beside, policy: str = "auto") -> AsyncIterator[Sides]:
     keeper = await Keeper.hired(synapse)
-    async with opened(synapse, way.home, way, **settings) as house:
+    async with opened(synapse, way.home, way, DOOR_POLICY=policy) as house:
         await subscribed(house, way, way.home, keeper)
         yield Sides(house, keeper, Editor(way.file), way)
 
@@ -300,7 +300,7 @@ async def test_a_change_is_heard_of_by_the_other_process_within_a_second(
 ) -> None:
     waits = []
     # Nothing is delivered, which would ask the store for newer rules.
-    async with on_all_sides(synapse, way, DOOR_POLICY="review") as sides:
+    async with on_all_sides(synapse, way, "review") as sides:
         one, two = sides.house.servers
         for number, (here, there) in enumerate([(one, two), (two, one)] * 5):
             await sides.make(here, f"@*-{number}-x:evil.example")

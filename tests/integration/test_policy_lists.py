@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sqlite3
@@ -303,6 +304,33 @@ async def test_the_preview_shows_whom_a_list_would_hit(synapse: Synapse, tmp_pat
     assert "\x1b" not in shown.out
     assert keeper.room not in shown.out + shown.err
     assert there.out == "Knock is subscribed to no policy list.\n"
+
+
+async def test_what_is_left_out_of_a_list_is_shown(synapse: Synapse, tmp_path: Path) -> None:
+    keeper, way = await Keeper.hired(synapse), Way()
+    async with opened(synapse, tmp_path, way) as house:
+        for entity in ("@mallory:evil.example", "*", "@" + "a*" * 9 + ":b", "no\x1b[2Jbody"):
+            await keeper.ban(entity)
+        await keeper.ban("!secret:evil.example", kind="m.policy.rule.room")
+        await subscribed(house, way, tmp_path, keeper)
+        await wait_until(partial(lists_are, house, "@mallory:evil.example"), within=SOON)
+        counted = await command(house, way, tmp_path, "lists")
+        shown = await command(house, way, tmp_path, "lists", "spam")
+        machine = await command(house, way, tmp_path, "lists", "spam", "--json")
+        wrong = await command(house, way, tmp_path, "lists", "nothing")
+        house.server.kill9()
+        env = settings(house, way) | {"MATRIX_BASE_URL": "http://127.0.0.1:1"}
+        away = await mknock(tmp_path / "replica0", env, "lists")
+
+    assert "1 rules" in counted.out
+    assert "left out: 1 patterns with too many wildcards" in counted.out
+    assert "*: rules that name everybody" in shown.out
+    assert f"by {keeper.account.user_id}" in shown.out
+    assert "\x1b" not in shown.out + machine.out
+    assert "secret" not in shown.out + machine.out
+    assert len(json.loads(machine.out)[0]["entries_left_out"]) == 4
+    assert (wrong.code, "There is no list of that name" in wrong.err) == (1, True)
+    assert (away.code, "1 rules" in away.out, "not known" in away.out) == (0, True, True)
 
 
 async def test_who_does_not_say_yes_is_not_subscribed(synapse: Synapse, tmp_path: Path) -> None:

@@ -13,28 +13,33 @@ from mknock.cli.running import with_parts
 from mknock.cli.terminal import MARGIN, ask, moment, plain, say, say_json
 from mknock.domain.policy_lists import PolicyList, is_name, room_in
 from mknock.ports import RoomAddress
-from mknock.services.list_following import rules_of
+from mknock.services.list_reports import ListReport
 from mknock.services.list_survey import TOO_WIDE
 from mknock.services.subscriptions import Hit, Preview
-from mknock.wiring.parts import Parts, subscriptions_of
+from mknock.wiring.parts import Parts, list_reports_of, subscriptions_of
 
 ACTOR: Final = "cli"
 SHOWN: Final = 50
-"""People whom the preview names; more are counted."""
+"""People whom the preview names, and entries left out that are shown; more are counted."""
 YES: Final = frozenset({"y", "yes"})
 
 
 @click.command()
+@click.argument("name", default="")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
-def lists(as_json: bool) -> None:
-    """Show the policy lists that Knock is subscribed to."""
-    counted = with_parts(_counted)
+def lists(name: str, as_json: bool) -> None:
+    """Show the policy lists that Knock is subscribed to.
+
+    With the NAME of one, show what of it does not count as well, and why.
+    """
+    reports = with_parts(lambda parts: _reports(parts, name))
     if as_json:
-        say_json([_facts(policy_list, rules) for policy_list, rules in counted])
+        say_json([_facts(report, whole=bool(name)) for report in reports])
         return
-    for policy_list, rules in counted:
-        say(_shown(policy_list, rules))
-    if not counted:
+    for report in reports:
+        for line in _shown(report, whole=bool(name)):
+            say(line)
+    if not reports:
         say("Knock is subscribed to no policy list.")
 
 
@@ -170,32 +175,49 @@ def _hit(hit: Hit) -> str:
     return f"{plain(hit.user_id)}, {hit.where}: by {plain(hit.rule.entity)}{why}{spared}"
 
 
-async def _counted(parts: Parts) -> list[tuple[PolicyList, int]]:
-    there = [each for each in await parts.store.policy_lists() if not each.removed]
-    return [(each, await _count(parts, each)) for each in there]
+async def _reports(parts: Parts, name: str) -> list[ListReport]:
+    reports = list_reports_of(parts)
+    return [await reports.one(name)] if name else await reports.all()
 
 
-async def _count(parts: Parts, policy_list: PolicyList) -> int:
-    return sum([len(page) async for page in rules_of(parts.store, policy_list)])
-
-
-def _shown(policy_list: PolicyList, rules: int) -> str:
+def _shown(report: ListReport, *, whole: bool) -> Iterator[str]:
+    about = report.policy_list
     traits = [
-        f"{rules} rules",
-        f"since {moment(policy_list.at)}",
-        "look-alikes are held" if policy_list.look_alikes else "",
-        "wide rules count" if policy_list.allow_wide else "",
+        f"{report.rules} rules",
+        f"since {moment(about.at)}",
+        "look-alikes are held" if about.look_alikes else "",
+        "wide rules count" if about.allow_wide else "",
     ]
-    named = f"{policy_list.name}  {plain(policy_list.alias)}".rstrip()
-    return f"{named}\n{MARGIN}{', '.join(filter(None, traits))}"
+    yield f"{about.name}  {plain(about.alias)}".rstrip()
+    yield MARGIN + ", ".join(filter(None, traits))
+    if report.problem:
+        yield f"{MARGIN}what is left out is not known: {plain(report.problem)}"
+    for why, count in sorted(report.left_out.items()):
+        yield f"{MARGIN}left out: {count} {why}"
+    if whole:
+        yield from _left_out(report)
 
 
-def _facts(policy_list: PolicyList, rules: int) -> dict[str, str | int | float | bool]:
+def _left_out(report: ListReport) -> Iterator[str]:
+    """Which entries do not count. What strangers wrote is shown as plain text."""
+    for entry in report.examples[:SHOWN]:
+        by = f", by {plain(entry.author)}" if entry.author else ""
+        yield f"{MARGIN * 2}{plain(entry.entity) or '(nothing that can be shown)'}: {entry.why}{by}"
+    more = sum(report.left_out.values()) - min(len(report.examples), SHOWN)
+    if more:
+        yield f"{MARGIN * 2}and {more} more"
+
+
+def _facts(report: ListReport, *, whole: bool) -> dict[str, object]:
+    about = report.policy_list
+    entries = [{"entity": one.entity, "why": one.why, "author": one.author} for one in report.examples]
     return {
-        "name": policy_list.name,
-        "alias": policy_list.alias,
-        "rules": rules,
-        "look_alikes": policy_list.look_alikes,
-        "allow_wide": policy_list.allow_wide,
-        "at": policy_list.at,
-    }
+        "name": about.name,
+        "alias": about.alias,
+        "rules": report.rules,
+        "left_out": dict(report.left_out),
+        "problem": report.problem,
+        "look_alikes": about.look_alikes,
+        "allow_wide": about.allow_wide,
+        "at": about.at,
+    } | ({"entries_left_out": entries} if whole else {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -152,7 +153,8 @@ class Subscriptions:
             HomeserverError: the policy room cannot be read.
         """
         own_server = MatrixID.of(await self._homeserver.whoami()).server
-        found = survey(await read_room(self._homeserver, policy_list), policy_list, own_server)
+        events = await read_room(self._homeserver, policy_list)
+        found = await asyncio.to_thread(survey, events, policy_list, own_server)
         rules = list(found.rules.values())
         looked = _Looked(Engine(rules), self._clock())
         for door in self._doors:

@@ -15,6 +15,7 @@ from mknock.api.application import build
 from mknock.api.common import BODY_LIMIT, headers_for, read_body, status_of
 from mknock.api.health import Ready
 from mknock.api.links import links_router
+from mknock.api.lists import lists_router
 from mknock.api.sender import Visitors
 from mknock.api.stopping import Stopping
 from mknock.api.v0 import Admin
@@ -49,6 +50,7 @@ from mknock.wiring.parts import (
     link_maker_of,
     list_findings_of,
     list_leaver_of,
+    list_reports_of,
     moderation_of,
     prepare,
     publisher_of,
@@ -328,6 +330,7 @@ class Installation:
         )
         rules = rule_maker_of(parts)
         admin = Admin(parts.store, parts.homeserver, parts.doors, self.moderation, self.admin_key, rules)
+        lists = lists_router(list_reports_of(parts), self.admin_key)
         pages = self._pages(admission, visitors).routes()
         links = links_router(
             link_maker_of(parts),
@@ -336,7 +339,7 @@ class Installation:
             settings.public_url or "",
         )
         self.api = build(
-            webhooks, admin, Ready(self.readiness), version=__version__, routers=[links], pages=pages
+            webhooks, admin, Ready(self.readiness), version=__version__, routers=[lists, links], pages=pages
         )
         return FormsFirst(self.api, webhooks)
 

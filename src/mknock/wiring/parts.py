@@ -29,6 +29,7 @@ from mknock.services.link_making import LinkMaker
 from mknock.services.list_findings import ListFindings
 from mknock.services.list_leaving import ListLeaver
 from mknock.services.list_publishing import Publisher
+from mknock.services.list_reports import ListReports
 from mknock.services.moderation import Moderation
 from mknock.services.room_findings import RoomFindings
 from mknock.services.rule_book import RuleBook
@@ -262,6 +263,10 @@ def list_leaver_of(parts: Parts, session: OwnSession) -> ListLeaver:
         session,
         published=plain(parts.settings.policy_list_room),
     )
+
+
+def list_reports_of(parts: Parts) -> ListReports:
+    return ListReports(parts.store, parts.homeserver)
 
 
 def list_findings_of(parts: Parts) -> ListFindings:
