@@ -176,7 +176,10 @@ class Store(Protocol):
         """
 
     async def own_rules(self) -> list[OwnRule]:
-        """The rules that come from no shared list, oldest first, and what the block-list's file has of them."""
+        """The rules that come from no shared list, oldest first, and what the block-list's file has of them.
+
+        Of very many not all are read at one moment: each as it is at some time during the call.
+        """
 
     async def mark_in_file(self, rule_ids: Sequence[str], in_file: bool) -> None:
         """Note whether the block-list's file holds these rules, those that were removed included."""

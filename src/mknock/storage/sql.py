@@ -133,7 +133,8 @@ RULES = f"SELECT {RULE_COLUMNS} FROM rules WHERE removed_at IS NULL ORDER BY at,
 RULES_SINCE = f"""SELECT revision, removed_at IS NOT NULL, {RULE_COLUMNS} FROM rules
  WHERE (revision, id) > ($1, $2) ORDER BY revision, id LIMIT $3"""  # noqa: S608
 OWN_RULES = f"""SELECT in_file, removed_at IS NOT NULL, {RULE_COLUMNS} FROM rules
- WHERE substr(source, 1, {len(LIST)}) <> '{LIST}' AND (removed_at IS NULL OR in_file = 1) ORDER BY at, id"""  # noqa: S608
+ WHERE substr(source, 1, {len(LIST)}) <> '{LIST}' AND (removed_at IS NULL OR in_file = 1) AND id > $1
+ ORDER BY id LIMIT $2"""  # noqa: S608
 MARK_IN_FILE = "UPDATE rules SET in_file = $2 WHERE id = $1"
 RULES_OF = f"""SELECT {RULE_COLUMNS} FROM rules
  WHERE source = $1 AND removed_at IS NULL AND id > $2 ORDER BY id LIMIT $3"""  # noqa: S608

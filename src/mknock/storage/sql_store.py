@@ -44,6 +44,10 @@ TIDIED_AT_ONCE = 1000
 """Rows of a kind that are forgotten in one transaction, so that nobody waits long behind it."""
 
 
+OWN_PAGE = 500
+"""Rules that are read at once where all of the owner's are wanted, so that nobody waits long behind it."""
+
+
 class SqlStore(ABC):
     """Everything Knock remembers, in tables. See ports.Store for what each method promises."""
 
@@ -172,8 +176,13 @@ class SqlStore(ABC):
         )
 
     async def own_rules(self) -> list[OwnRule]:
-        rows = await self._read(sql.OWN_RULES)
-        return await asyncio.to_thread(lambda: [own_rule_of(row) for row in rows])
+        own: list[OwnRule] = []
+        after = ""
+        while rows := await self._read(sql.OWN_RULES, after, OWN_PAGE):
+            own += map(own_rule_of, rows)
+            after = rows[-1][2]
+            await asyncio.sleep(0)
+        return await asyncio.to_thread(sorted, own, key=_age)
 
     async def mark_in_file(self, rule_ids: Sequence[str], in_file: bool) -> None:
         await self._run(lambda: transactions.mark_in_file(rule_ids, in_file=in_file))
@@ -292,3 +301,7 @@ def migrations() -> list[tuple[int, str]]:
         (file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name
     )
     return [(int(file.name.split("_")[0]), file.read_text("utf-8")) for file in files]
+
+
+def _age(one: OwnRule) -> tuple[float, str]:
+    return one.rule.at, one.rule.id
