@@ -388,6 +388,22 @@ async def test_a_public_room_can_be_entered(
     assert (await knock.member(room, cast.bot.user_id)).membership is Membership.JOIN
 
 
+async def test_a_room_that_was_left_is_no_longer_ours(cast: Cast, knock: ports.Homeserver) -> None:
+    room, _ = await public_room(cast)
+    await knock.join(room)
+    await knock.leave(room)
+
+    assert await cast.alice.membership(room, cast.bot.user_id) == "leave"
+    assert room not in await knock.rooms()
+
+
+async def test_a_room_that_we_are_not_in_cannot_be_left(cast: Cast, knock: ports.Homeserver) -> None:
+    room = await cast.homeserver.new_room(cast.alice)
+
+    with pytest.raises(Refused):
+        await knock.leave(room)
+
+
 async def test_a_private_room_cannot_be_entered(cast: Cast, knock: ports.Homeserver) -> None:
     room = await cast.homeserver.new_room(cast.alice)
 

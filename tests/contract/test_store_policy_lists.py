@@ -20,7 +20,7 @@ from tests.contract.store_cases import (
 from mknock.domain.knocks import Knock, KnockState, Reason
 from mknock.domain.policy_lists import PolicyList
 from mknock.domain.rules import Rule
-from mknock.ports import Store
+from mknock.ports import RoomToLeave, Store
 
 S = KnockState
 ALICE = person("alice")
@@ -100,11 +100,45 @@ async def test_a_removed_list_gives_way_to_another_of_its_name_or_room(store: St
     assert await store.policy_lists() == [listed("other"), again]
 
 
+@pytest.mark.promise(8)
+async def test_the_room_of_a_removed_list_is_to_be_left_until_that_is_settled(
+    store: Store, other: Store
+) -> None:
+    await store.add_list(listed(), entry("subscribe"))
+    assert await store.rooms_to_leave() == []
+    await store.remove_list("spam", entry("unsubscribe"))
+    room = RoomToLeave("!list:example.org", "spam")
+    assert await other.rooms_to_leave() == [room]
+    assert await store.room_settled(room, entry("leave"))
+    assert await other.rooms_to_leave() == []
+    assert not await other.room_settled(room, entry("leave"))
+    assert [line.action for line in await store.ledger()].count("leave") == 1
+
+
+async def test_a_room_that_is_subscribed_to_again_is_not_to_be_left(store: Store) -> None:
+    await store.add_list(listed(), entry("subscribe"))
+    await store.remove_list("spam", entry("unsubscribe"))
+    await store.add_list(listed("again"), entry("subscribe"))
+    assert await store.rooms_to_leave() == []
+
+
 async def test_the_rules_of_a_list_are_its_own(store: Store) -> None:
     await store.change_rules(
         [rule("mallory"), of_list("eve"), of_list("trudy", "list:spa")], (), entry("put")
     )
     assert await store.rules_of("list:spam") == [of_list("eve")]
+
+
+async def test_a_rule_that_is_replaced_by_itself_stays_as_it_is(store: Store) -> None:
+    """Whoever follows a list hears of the same once more when another has died."""
+    ours, other = of_list("mallory"), replace(of_list("trudy"), reason="new")
+    await store.change_rules([ours, of_list("trudy")], [], entry("list"), replacing=True)
+    revision = await store.rules_revision()
+    done = await store.change_rules([ours, other], [ours.id, other.id], entry("list"), replacing=True)
+
+    assert ([one.id for one in done.added], [one.id for one in done.dropped]) == ([other.id], [other.id])
+    assert [change.rule for change in await store.rules_since(revision, "\uffff")] == [other]
+    assert sorted(line.rule for line in await store.ledger()).count(ours.entity) == 1
 
 
 async def test_the_rules_of_a_list_are_read_in_pages(store: Store) -> None:

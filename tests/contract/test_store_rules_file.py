@@ -105,3 +105,12 @@ async def test_knocks_by_a_rule_are_told_page_by_page(store: Store) -> None:
     (one,) = await store.knocks_by_rule("*:evil.example", limit=1)
     (two,) = await store.knocks_by_rule("*:evil.example", after=one.id)
     assert (one.id, two.id) == (first.id, second.id)
+
+
+async def test_of_very_many_all_are_told_oldest_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mknock.storage.sql_store.OWN_PAGE", 2)
+    rules = [replace(rule(f"person{number}"), at=NOW - number) for number in range(5)]
+    await store.change_rules(rules, [], entry("import"), in_file=True)
+    await store.change_rules([replace(rule("stranger"), source="list:spam", origin="x")], [], entry("list"))
+
+    assert await store.own_rules() == [OwnRule(one, in_file=True) for one in reversed(rules)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sqlite3
@@ -164,6 +165,26 @@ async def test_the_end_of_a_subscription_ends_its_rules(synapse: Synapse, tmp_pa
         await wait_until(partial(may_come, house, person), within=SOON, every=0.5)
 
 
+async def test_the_room_of_a_list_that_is_no_longer_wanted_is_left(
+    synapse: Synapse, tmp_path: Path, way: Way
+) -> None:
+    keeper = await Keeper.hired(synapse)
+    async with opened(synapse, tmp_path, way) as house:
+        await subscribed(house, way, tmp_path, keeper)
+        was = await keeper.account.membership(keeper.room, house.bot.user_id)
+        await command(house, way, tmp_path, "unsubscribe", "spam")
+
+        await wait_until(partial(is_outside, keeper, house), within=SOON)
+        assert was == "join"
+        assert keeper.room not in house.output
+        await subscribed(house, way, tmp_path, keeper)
+        assert not await is_outside(keeper, house)
+
+
+async def is_outside(keeper: Keeper, house: House) -> bool:
+    return await keeper.account.membership(keeper.room, house.bot.user_id) == "leave"
+
+
 @pytest.mark.promise(3)
 async def test_after_a_restart_rules_count_though_the_homeserver_is_away(
     synapse: Synapse, tmp_path: Path
@@ -283,6 +304,33 @@ async def test_the_preview_shows_whom_a_list_would_hit(synapse: Synapse, tmp_pat
     assert "\x1b" not in shown.out
     assert keeper.room not in shown.out + shown.err
     assert there.out == "Knock is subscribed to no policy list.\n"
+
+
+async def test_what_is_left_out_of_a_list_is_shown(synapse: Synapse, tmp_path: Path) -> None:
+    keeper, way = await Keeper.hired(synapse), Way()
+    async with opened(synapse, tmp_path, way) as house:
+        for entity in ("@mallory:evil.example", "*", "@" + "a*" * 9 + ":b", "no\x1b[2Jbody"):
+            await keeper.ban(entity)
+        await keeper.ban("!secret:evil.example", kind="m.policy.rule.room")
+        await subscribed(house, way, tmp_path, keeper)
+        await wait_until(partial(lists_are, house, "@mallory:evil.example"), within=SOON)
+        counted = await command(house, way, tmp_path, "lists")
+        shown = await command(house, way, tmp_path, "lists", "spam")
+        machine = await command(house, way, tmp_path, "lists", "spam", "--json")
+        wrong = await command(house, way, tmp_path, "lists", "nothing")
+        house.server.kill9()
+        env = settings(house, way) | {"MATRIX_BASE_URL": "http://127.0.0.1:1"}
+        away = await mknock(tmp_path / "replica0", env, "lists")
+
+    assert "1 rules" in counted.out
+    assert "left out: 1 patterns with too many wildcards" in counted.out
+    assert "*: rules that name everybody" in shown.out
+    assert f"by {keeper.account.user_id}" in shown.out
+    assert "\x1b" not in shown.out + machine.out
+    assert "secret" not in shown.out + machine.out
+    assert len(json.loads(machine.out)[0]["entries_left_out"]) == 4
+    assert (wrong.code, "There is no list of that name" in wrong.err) == (1, True)
+    assert (away.code, "1 rules" in away.out, "not known" in away.out) == (0, True, True)
 
 
 async def test_who_does_not_say_yes_is_not_subscribed(synapse: Synapse, tmp_path: Path) -> None:

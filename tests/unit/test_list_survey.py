@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mknock.domain.policy_lists import PolicyList
-from mknock.services.list_survey import TOO_WIDE, survey, usable
+from mknock.services.list_survey import MOST_EXAMPLES, MOST_SHOWN, TOO_WIDE, survey, usable
 
 LIST = PolicyList("spam", "!list:example.org", "", False, False, "cli", 0.0)
 GENEROUS = PolicyList("spam", "!list:example.org", "", False, True, "cli", 0.0)
@@ -100,3 +100,38 @@ def test_what_is_left_out_is_counted_by_its_reason() -> None:
 
     assert [rule.entity for rule in found.rules.values()] == ["@mallory:evil.example"]
     assert sorted(found.left_out.values()) == [1, 1, 1, 1, 2]
+
+
+def test_which_entries_are_left_out_is_told_with_the_reason() -> None:
+    found = survey([event("*"), event("not an id"), event("@mallory:evil.example")], LIST, OURS)
+
+    assert [(one.entity, one.why) for one in found.examples] == [
+        ("*", TOO_WIDE.why),
+        ("not an id", "rules whose fields make no sense"),
+    ]
+
+
+@pytest.mark.promise(5)
+def test_of_a_rule_about_a_room_the_room_is_not_told() -> None:
+    (one,) = survey([event("!room:evil.example", "room")], LIST, OURS).examples
+
+    assert (one.entity, one.why) == ("", "rules about rooms")
+
+
+@pytest.mark.parametrize("entity", [None, 7, ["*"], {"a": "b"}, "*\x1b[2J\n\u202e" + "x" * 100_000, "\ud800"])
+def test_whatever_a_stranger_wrote_is_told_on_one_short_line(entity: object) -> None:
+    told = {"type": "m.policy.rule.user", "state_key": "x", "sender": entity}
+    (one,) = survey([told | {"content": {"entity": entity, "recommendation": "m.ban"}}], LIST, OURS).examples
+
+    assert len(one.entity) <= MOST_SHOWN
+    assert (one.entity + one.author).isprintable()
+
+
+def test_of_very_many_the_first_are_told_and_all_are_counted() -> None:
+    state = [event("@" + "a*" * 9 + f":server{number}.example") for number in range(MOST_EXAMPLES + 50)]
+    for number, each in enumerate(state):
+        each["state_key"] = f"rule:{number}"
+    found = survey(state, LIST, OURS)
+
+    assert len(found.examples) == MOST_EXAMPLES
+    assert sum(found.left_out.values()) == MOST_EXAMPLES + 50

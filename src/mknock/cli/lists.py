@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -13,28 +13,33 @@ from mknock.cli.running import with_parts
 from mknock.cli.terminal import MARGIN, ask, moment, plain, say, say_json
 from mknock.domain.policy_lists import PolicyList, is_name, room_in
 from mknock.ports import RoomAddress
-from mknock.services.list_following import rules_of
+from mknock.services.list_reports import ListReport
 from mknock.services.list_survey import TOO_WIDE
 from mknock.services.subscriptions import Hit, Preview
-from mknock.wiring.parts import Parts, subscriptions_of
+from mknock.wiring.parts import Parts, list_reports_of, subscriptions_of
 
 ACTOR: Final = "cli"
 SHOWN: Final = 50
-"""People whom the preview names; more are counted."""
+"""People whom the preview names, and entries left out that are shown; more are counted."""
 YES: Final = frozenset({"y", "yes"})
 
 
 @click.command()
+@click.argument("name", default="")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
-def lists(as_json: bool) -> None:
-    """Show the policy lists that Knock is subscribed to."""
-    counted = with_parts(_counted)
+def lists(name: str, as_json: bool) -> None:
+    """Show the policy lists that Knock is subscribed to.
+
+    With the NAME of one, show what of it does not count as well, and why.
+    """
+    reports = with_parts(lambda parts: _reports(parts, name))
     if as_json:
-        say_json([_facts(policy_list, rules) for policy_list, rules in counted])
+        say_json([_facts(report, whole=bool(name)) for report in reports])
         return
-    for policy_list, rules in counted:
-        say(_shown(policy_list, rules))
-    if not counted:
+    for report in reports:
+        for line in _shown(report, whole=bool(name)):
+            say(line)
+    if not reports:
         say("Knock is subscribed to no policy list.")
 
 
@@ -65,13 +70,13 @@ def subscribe(
     named, more = room_in(room)
     called = "preview" if only_preview else _checked(name)
     wish = Wish(named, (*via, *more), called, look_alikes, allow_wide)
-    policy_list = _previewed(wish)
+    policy_list, servers = _previewed(wish)
     if only_preview:
         return
     if not yes and ask("Subscribe? [y/N]", default="n").lower() not in YES:
         say("Nothing was changed. Knock stays in the room, where it only reads.")
         return
-    with_parts(lambda parts: _subscribe(parts, policy_list))
+    with_parts(lambda parts: _subscribe(parts, policy_list, servers))
     say(
         f"Knock is subscribed to {policy_list.name}. Its rules count within seconds, or from the next start on."
     )
@@ -83,7 +88,8 @@ def unsubscribe(name: str) -> None:
     """No longer use the rules of a policy list.
 
     NAME is what "mknock lists" shows. All of the list's rules go; whoever was
-    removed for one may knock again.
+    removed for one may knock again. A running Knock then leaves the list's
+    room, unless it is needed there.
     """
     dropped = with_parts(lambda parts: subscriptions_of(parts).unsubscribe(name, actor=ACTOR))
     say(f"Knock is no longer subscribed to {plain(name)}; {dropped} rules are gone.")
@@ -119,26 +125,26 @@ class Wish:
         )
 
 
-def _previewed(wish: Wish) -> PolicyList:
-    """Find the room, go in, and show what the list would do."""
+def _previewed(wish: Wish) -> tuple[PolicyList, Sequence[str]]:
+    """Find the room, go in, and show what the list would do; with the servers through which the room is entered."""
 
-    async def work(parts: Parts) -> tuple[PolicyList, Preview]:
+    async def work(parts: Parts) -> tuple[PolicyList, RoomAddress, Preview]:
         subscriptions = subscriptions_of(parts)
         address = await subscriptions.find(wish.room, wish.via)
         if await subscriptions.enter(address):
             say("Knock has entered the list's room, where it only reads.")
         policy_list = wish.of(address, parts.clock())
-        return policy_list, await subscriptions.preview(policy_list)
+        return policy_list, address, await subscriptions.preview(policy_list)
 
-    policy_list, preview = with_parts(work)
+    policy_list, address, preview = with_parts(work)
     for line in _lines_of(preview):
         say(line)
-    return policy_list
+    return policy_list, address.servers
 
 
-async def _subscribe(parts: Parts, policy_list: PolicyList) -> None:
+async def _subscribe(parts: Parts, policy_list: PolicyList, via: Sequence[str]) -> None:
     # The time is that of the answer, which may have taken its own.
-    await subscriptions_of(parts).subscribe(replace(policy_list, at=parts.clock()), actor=ACTOR)
+    await subscriptions_of(parts).subscribe(replace(policy_list, at=parts.clock()), actor=ACTOR, via=via)
 
 
 def _lines_of(preview: Preview) -> Iterator[str]:
@@ -169,32 +175,49 @@ def _hit(hit: Hit) -> str:
     return f"{plain(hit.user_id)}, {hit.where}: by {plain(hit.rule.entity)}{why}{spared}"
 
 
-async def _counted(parts: Parts) -> list[tuple[PolicyList, int]]:
-    there = [each for each in await parts.store.policy_lists() if not each.removed]
-    return [(each, await _count(parts, each)) for each in there]
+async def _reports(parts: Parts, name: str) -> list[ListReport]:
+    reports = list_reports_of(parts)
+    return [await reports.one(name)] if name else await reports.all()
 
 
-async def _count(parts: Parts, policy_list: PolicyList) -> int:
-    return sum([len(page) async for page in rules_of(parts.store, policy_list)])
-
-
-def _shown(policy_list: PolicyList, rules: int) -> str:
+def _shown(report: ListReport, *, whole: bool) -> Iterator[str]:
+    about = report.policy_list
     traits = [
-        f"{rules} rules",
-        f"since {moment(policy_list.at)}",
-        "look-alikes are held" if policy_list.look_alikes else "",
-        "wide rules count" if policy_list.allow_wide else "",
+        f"{report.rules} rules",
+        f"since {moment(about.at)}",
+        "look-alikes are held" if about.look_alikes else "",
+        "wide rules count" if about.allow_wide else "",
     ]
-    named = f"{policy_list.name}  {plain(policy_list.alias)}".rstrip()
-    return f"{named}\n{MARGIN}{', '.join(filter(None, traits))}"
+    yield f"{about.name}  {plain(about.alias)}".rstrip()
+    yield MARGIN + ", ".join(filter(None, traits))
+    if report.problem:
+        yield f"{MARGIN}what is left out is not known: {plain(report.problem)}"
+    for why, count in sorted(report.left_out.items()):
+        yield f"{MARGIN}left out: {count} {why}"
+    if whole:
+        yield from _left_out(report)
 
 
-def _facts(policy_list: PolicyList, rules: int) -> dict[str, str | int | float | bool]:
+def _left_out(report: ListReport) -> Iterator[str]:
+    """Which entries do not count. What strangers wrote is shown as plain text."""
+    for entry in report.examples[:SHOWN]:
+        by = f", by {plain(entry.author)}" if entry.author else ""
+        yield f"{MARGIN * 2}{plain(entry.entity) or '(nothing that can be shown)'}: {entry.why}{by}"
+    more = sum(report.left_out.values()) - min(len(report.examples), SHOWN)
+    if more:
+        yield f"{MARGIN * 2}and {more} more"
+
+
+def _facts(report: ListReport, *, whole: bool) -> dict[str, object]:
+    about = report.policy_list
+    entries = [{"entity": one.entity, "why": one.why, "author": one.author} for one in report.examples]
     return {
-        "name": policy_list.name,
-        "alias": policy_list.alias,
-        "rules": rules,
-        "look_alikes": policy_list.look_alikes,
-        "allow_wide": policy_list.allow_wide,
-        "at": policy_list.at,
-    }
+        "name": about.name,
+        "alias": about.alias,
+        "rules": report.rules,
+        "left_out": dict(report.left_out),
+        "problem": report.problem,
+        "look_alikes": about.look_alikes,
+        "allow_wide": about.allow_wide,
+        "at": about.at,
+    } | ({"entries_left_out": entries} if whole else {})

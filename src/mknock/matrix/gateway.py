@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -105,6 +106,13 @@ class HomeserverGateway:
         path = (V3, "join", room_id) if via else (V3, "rooms", room_id, "join")
         params = dict.fromkeys(("via", "server_name"), tuple(via))
         await self._client.request("POST", path, what="joining", json={}, params=params, changing=True)
+
+    async def leave(self, room_id: str) -> None:
+        """Leave a room, or decline its invitation; then forget it, which is no matter of life and death."""
+        path = (V3, "rooms", room_id)
+        await self._client.request("POST", (*path, "leave"), what="leaving", json={}, changing=True)
+        with suppress(Refused):
+            await self._client.request("POST", (*path, "forget"), what="forgetting", json={}, changing=True)
 
     async def resolve(self, alias: str) -> RoomAddress | None:
         """The room behind an alias. Only our own homeserver is asked; it asks others."""

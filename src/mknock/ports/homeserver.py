@@ -152,6 +152,9 @@ class Homeserver(Protocol):
     async def join(self, room_id: str, via: Sequence[str] = ()) -> None:
         """Accept an invitation, or enter a room that is open to all. ``via`` are servers that are in it."""
 
+    async def leave(self, room_id: str) -> None:
+        """Leave a room, or decline its invitation, and forget it."""
+
     async def resolve(self, alias: str) -> RoomAddress | None:
         """What an alias stands for; None if there is no such alias."""
 

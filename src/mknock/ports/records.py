@@ -91,6 +91,14 @@ class RulesChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class RoomToLeave:
+    """The room of a policy list that Knock is no longer subscribed to."""
+
+    room_id: str = field(repr=False)
+    list_name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Secret:
     """A secret to be stored. It may be forgotten after ``expires_at``."""
 

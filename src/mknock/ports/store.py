@@ -16,7 +16,17 @@ from mknock.domain.links import InviteLink, LinkStatistics
 from mknock.domain.policy_lists import PolicyList
 from mknock.domain.rules import Rule
 from mknock.ports.admission import AskedToWait, Attempt, Judge, Kept, LinkOver
-from mknock.ports.records import Claimed, Entry, OwnRule, Pace, Queue, RuleChange, RulesChanged, Secret
+from mknock.ports.records import (
+    Claimed,
+    Entry,
+    OwnRule,
+    Pace,
+    Queue,
+    RoomToLeave,
+    RuleChange,
+    RulesChanged,
+    Secret,
+)
 
 
 class Store(Protocol):
@@ -160,13 +170,17 @@ class Store(Protocol):
     ) -> RulesChanged:
         """Add rules and remove others by their ids, each with its ledger line, in one transaction.
 
-        A rule that is there already stays as it is, unless ``replacing``, or it has run out.
+        A rule that is there already stays as it is, unless ``replacing``, or it has run out. One that
+        is both put and dropped takes the place of what is there, unless that is the very same.
         ``in_file`` says that the block-list's file has it so: it holds those that are
         added, and no longer those that are removed.
         """
 
     async def own_rules(self) -> list[OwnRule]:
-        """The rules that come from no shared list, oldest first, and what the block-list's file has of them."""
+        """The rules that come from no shared list, oldest first, and what the block-list's file has of them.
+
+        Of very many not all are read at one moment: each as it is at some time during the call.
+        """
 
     async def mark_in_file(self, rule_ids: Sequence[str], in_file: bool) -> None:
         """Note whether the block-list's file holds these rules, those that were removed included."""
@@ -200,11 +214,20 @@ class Store(Protocol):
     async def add_list(self, policy_list: PolicyList, entry: Entry) -> bool:
         """Subscribe to a list. False, and nothing is written, if one has its name or its room already.
 
-        One of that name that was removed gives way to it.
+        One of that name that was removed gives way to it. Its room is no longer to be left.
         """
 
     async def remove_list(self, name: str, entry: Entry) -> PolicyList | None:
-        """Note that a list is no longer wanted; None if there is none of that name. Its rules are still there."""
+        """Note that a list is no longer wanted, and its room to be left; None if there is none of that name.
+
+        Its rules are still there.
+        """
+
+    async def rooms_to_leave(self) -> list[RoomToLeave]:
+        """The rooms of removed lists in which Knock may still be, in the order of their removal."""
+
+    async def room_settled(self, room: RoomToLeave, entry: Entry) -> bool:
+        """Note that a room needs no more leaving. False, and nothing is written, if it was not to be left any more."""
 
     async def add(self, knock: Knock, entry: Entry) -> None:
         """Put a knock on record that nobody has judged: somebody who joined by themselves."""

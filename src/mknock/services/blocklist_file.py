@@ -45,7 +45,7 @@ SETTLED: Final = 0.5
 """Seconds that a file must stay as it is before it is read: editors write in pieces, or put another in its place."""
 AGAIN: Final = 30.0
 """Seconds between two tries to write to a file that cannot be written."""
-BATCH: Final = 1000
+BATCH: Final = 500
 """Rules in one transaction, so that nobody waits long behind it. No edit by hand has more."""
 MOST_NUMBERS: Final = 20
 """Line numbers that one log line lists."""

@@ -144,7 +144,8 @@ class ListFollower:
     async def _compare(self, policy_list: PolicyList) -> int:
         async with self._writing:
             events = await read_room(self._homeserver, policy_list)
-            found = survey(events, policy_list, await self._own_server())
+            # Beside the event loop: a list of thousands takes a while, and nobody else is to wait for it.
+            found = await asyncio.to_thread(survey, events, policy_list, await self._own_server())
             there = {rule.id: rule async for page in rules_of(self._store, policy_list) for rule in page}
             put = [rule for rule_id, rule in found.rules.items() if there.get(rule_id) != rule]
             gone = [rule_id for rule_id in there if rule_id not in found.rules]

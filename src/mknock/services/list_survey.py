@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from mknock.domain.policy_lists import GONE, KINDS, PolicyList, Unread, rule_in
+from mknock.domain.policy_lists import (
+    ABOUT_ROOMS,
+    GONE,
+    KINDS,
+    MOST_BYTES,
+    PolicyList,
+    Unread,
+    one_line,
+    rule_in,
+)
 from mknock.domain.rules import Rule, RuleKind
 from mknock.matching import BadGlob
 from mknock.matching.glob import Glob, check
@@ -24,6 +33,22 @@ TOO_WIDE: Final = Unread("rules that name everybody, or a server that anybody ma
 GLOBS: Final = frozenset({RuleKind.USER_GLOB, RuleKind.SERVER_GLOB})
 
 
+MOST_SHOWN: Final = 120
+"""Characters of a stranger's entry that are shown."""
+MOST_EXAMPLES: Final = 200
+"""Entries left out that are told one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An entry of a list that holds no rule Knock uses."""
+
+    entity: str
+    """What it names, on one line; "" where that is no text, or a room, whose address is nobody's business."""
+    why: str
+    author: str
+
+
 @dataclass(frozen=True, slots=True)
 class Survey:
     """The rules of a whole policy room, and what was left out."""
@@ -32,12 +57,15 @@ class Survey:
     """By their ids."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """How many for each reason."""
+    examples: Sequence[LeftOut] = ()
+    """Which those are, at most MOST_EXAMPLES."""
 
 
 def survey(events: Iterable[Mapping[str, Any]], policy_list: PolicyList, own_server: str) -> Survey:
     """Read a policy room's state. Takes anything whatever, and never raises."""
     rules: dict[str, Rule] = {}
     left_out: Counter[str] = Counter()
+    examples: list[LeftOut] = []
     for event in events:
         kind = event.get("type")
         if not isinstance(kind, str) or kind not in KINDS:
@@ -47,7 +75,16 @@ def survey(events: Iterable[Mapping[str, Any]], policy_list: PolicyList, own_ser
             rules[found.id] = found
         elif found is not GONE:
             left_out[found.why] += 1
-    return Survey(rules, left_out)
+            if len(examples) < MOST_EXAMPLES:
+                examples.append(_told(event, found))
+    return Survey(rules, left_out, examples)
+
+
+def _told(event: Mapping[str, Any], found: Unread) -> LeftOut:
+    """What may be shown of an entry that was written by a stranger."""
+    content = event.get("content")
+    named = content.get("entity") if isinstance(content, dict) and found is not ABOUT_ROOMS else ""
+    return LeftOut(one_line(named, MOST_SHOWN), found.why, one_line(event.get("sender"), MOST_BYTES))
 
 
 def usable(event: Mapping[str, Any], policy_list: PolicyList, own_server: str) -> Rule | Unread:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from mknock.domain.doors import Door
@@ -87,21 +89,13 @@ class Subscriptions:
             NotFound: there is no such room.
             NotSubscribed: it is Knock's own list, or the room of a door.
         """
-        found = await self._resolve(room)
-        if self._published and found.room_id == (await self._resolve(self._published)).room_id:
+        found = await address_of(self._homeserver, room)
+        published = await address_of(self._homeserver, self._published) if self._published else None
+        if published is not None and found.room_id == published.room_id:
             raise NotSubscribed("That is the room into which Knock writes its own rules (POLICY_LIST_ROOM).")
         if any(door.room_id == found.room_id for door in self._doors):
             raise NotSubscribed("That is the room that Knock invites to, not a policy list.")
         return RoomAddress(found.room_id, (*via, *found.servers))
-
-    async def _resolve(self, room: str) -> RoomAddress:
-        if room.startswith("!"):
-            server = room.partition(":")[2]
-            return RoomAddress(room, (server,) if server else ())
-        address = await self._homeserver.resolve(room) if room.startswith("#") and ":" in room else None
-        if address is None:
-            raise NotFound("There is no such room: give its alias (#name:server) or its ID (begins with !).")
-        return address
 
     async def enter(self, room: RoomAddress) -> bool:
         """Be in the room: accept the invitation, or walk in. Returns whether Knock was outside before.
@@ -122,8 +116,10 @@ class Subscriptions:
             raise NotSubscribed(message) from None
         return True
 
-    async def subscribe(self, policy_list: PolicyList, *, actor: str) -> None:
+    async def subscribe(self, policy_list: PolicyList, *, actor: str, via: Sequence[str] = ()) -> None:
         """Have the rules of a list count; a running Knock sees it within two seconds.
+
+        The room may have been left since it was entered, because of a subscription that ended before.
 
         Raises:
             NotSubscribed: there is a list of that name, or of that room.
@@ -131,9 +127,11 @@ class Subscriptions:
         entry = Entry(at=policy_list.at, actor=actor, action="subscribe")
         if not await self._store.add_list(policy_list, entry):
             raise NotSubscribed("There is a list of that name, or of that room: see mknock lists.")
+        with suppress(HomeserverError, NotSubscribed):  # whoever follows the list reports it
+            await self.enter(RoomAddress(policy_list.room_id, tuple(via)))
 
     async def unsubscribe(self, name: str, *, actor: str) -> int:
-        """End a subscription, and drop the list's rules; return how many those were.
+        """End a subscription, and drop the list's rules; return how many those were. Its room is left afterwards.
 
         Raises:
             NotFound: there is no list of that name.
@@ -155,7 +153,8 @@ class Subscriptions:
             HomeserverError: the policy room cannot be read.
         """
         own_server = MatrixID.of(await self._homeserver.whoami()).server
-        found = survey(await read_room(self._homeserver, policy_list), policy_list, own_server)
+        events = await read_room(self._homeserver, policy_list)
+        found = await asyncio.to_thread(survey, events, policy_list, own_server)
         rules = list(found.rules.values())
         looked = _Looked(Engine(rules), self._clock())
         for door in self._doors:
@@ -181,6 +180,21 @@ class Subscriptions:
             for knock in page:
                 yield knock.user_id
             after = page[-1].id
+
+
+async def address_of(homeserver: Homeserver, room: str) -> RoomAddress:
+    """The room that an ID or alias stands for.
+
+    Raises:
+        NotFound: there is no such room.
+    """
+    if room.startswith("!"):
+        server = room.partition(":")[2]
+        return RoomAddress(room, (server,) if server else ())
+    address = await homeserver.resolve(room) if room.startswith("#") and ":" in room else None
+    if address is None:
+        raise NotFound("There is no such room: give its alias (#name:server) or its ID (begins with !).")
+    return address
 
 
 @dataclass(slots=True)

@@ -128,11 +128,13 @@ SET_BACKOFF = """INSERT INTO backoffs (sender, level, until_at, expires_at) VALU
  ON CONFLICT (sender) DO UPDATE SET level = excluded.level, until_at = excluded.until_at,
  expires_at = excluded.expires_at"""
 
+RULE = f"SELECT {RULE_COLUMNS} FROM rules WHERE id = $1 AND removed_at IS NULL"  # noqa: S608
 RULES = f"SELECT {RULE_COLUMNS} FROM rules WHERE removed_at IS NULL ORDER BY at, id"  # noqa: S608
 RULES_SINCE = f"""SELECT revision, removed_at IS NOT NULL, {RULE_COLUMNS} FROM rules
  WHERE (revision, id) > ($1, $2) ORDER BY revision, id LIMIT $3"""  # noqa: S608
 OWN_RULES = f"""SELECT in_file, removed_at IS NOT NULL, {RULE_COLUMNS} FROM rules
- WHERE substr(source, 1, {len(LIST)}) <> '{LIST}' AND (removed_at IS NULL OR in_file = 1) ORDER BY at, id"""  # noqa: S608
+ WHERE substr(source, 1, {len(LIST)}) <> '{LIST}' AND (removed_at IS NULL OR in_file = 1) AND id > $1
+ ORDER BY id LIMIT $2"""  # noqa: S608
 MARK_IN_FILE = "UPDATE rules SET in_file = $2 WHERE id = $1"
 RULES_OF = f"""SELECT {RULE_COLUMNS} FROM rules
  WHERE source = $1 AND removed_at IS NULL AND id > $2 ORDER BY id LIMIT $3"""  # noqa: S608
@@ -169,6 +171,11 @@ PUT_LIST = f"""INSERT INTO policy_lists ({LIST_COLUMNS}) VALUES ({_places(LIST_C
  ON CONFLICT (name) DO UPDATE SET {_LIST_CHANGES}"""  # noqa: S608
 REMOVE_LIST = f"""UPDATE policy_lists SET removed = 1 WHERE name = $1 AND removed = 0
  RETURNING {LIST_COLUMNS}"""  # noqa: S608
+
+ROOMS_TO_LEAVE = "SELECT room_id, list FROM rooms_to_leave ORDER BY at, room_id"
+LEAVE_ROOM = """INSERT INTO rooms_to_leave (room_id, list, at) VALUES ($1, $2, $3)
+ ON CONFLICT (room_id) DO UPDATE SET list = excluded.list, at = excluded.at"""
+DROP_ROOM_TO_LEAVE = "DELETE FROM rooms_to_leave WHERE room_id = $1 RETURNING room_id"
 
 ADD_ENTRY = f"INSERT INTO ledger ({ENTRY_COLUMNS}) VALUES ({_places(ENTRY_COLUMNS)})"  # noqa: S608
 LEDGER = f"SELECT {ENTRY_COLUMNS} FROM ledger ORDER BY id DESC LIMIT $1"  # noqa: S608

@@ -28,6 +28,7 @@ from mknock.ports import (
     OwnRule,
     Pace,
     Queue,
+    RoomToLeave,
     RuleChange,
     RulesChanged,
     Secret,
@@ -41,6 +42,10 @@ T = TypeVar("T")
 
 TIDIED_AT_ONCE = 1000
 """Rows of a kind that are forgotten in one transaction, so that nobody waits long behind it."""
+
+
+OWN_PAGE = 500
+"""Rules that are read at once where all of the owner's are wanted, so that nobody waits long behind it."""
 
 
 class SqlStore(ABC):
@@ -171,8 +176,13 @@ class SqlStore(ABC):
         )
 
     async def own_rules(self) -> list[OwnRule]:
-        rows = await self._read(sql.OWN_RULES)
-        return await asyncio.to_thread(lambda: [own_rule_of(row) for row in rows])
+        own: list[OwnRule] = []
+        after = ""
+        while rows := await self._read(sql.OWN_RULES, after, OWN_PAGE):
+            own += map(own_rule_of, rows)
+            after = rows[-1][2]
+            await asyncio.sleep(0)
+        return await asyncio.to_thread(sorted, own, key=_age)
 
     async def mark_in_file(self, rule_ids: Sequence[str], in_file: bool) -> None:
         await self._run(lambda: transactions.mark_in_file(rule_ids, in_file=in_file))
@@ -210,6 +220,12 @@ class SqlStore(ABC):
 
     async def remove_list(self, name: str, entry: Entry) -> PolicyList | None:
         return await self._run(lambda: transactions.remove_list(name, entry))
+
+    async def rooms_to_leave(self) -> list[RoomToLeave]:
+        return [RoomToLeave(*row) for row in await self._read(sql.ROOMS_TO_LEAVE)]
+
+    async def room_settled(self, room: RoomToLeave, entry: Entry) -> bool:
+        return await self._run(lambda: transactions.room_settled(room, entry))
 
     async def add(self, knock: Knock, entry: Entry) -> None:
         await self._run(lambda: transactions.add(knock, entry))
@@ -285,3 +301,7 @@ def migrations() -> list[tuple[int, str]]:
         (file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name
     )
     return [(int(file.name.split("_")[0]), file.read_text("utf-8")) for file in files]
+
+
+def _age(one: OwnRule) -> tuple[float, str]:
+    return one.rule.at, one.rule.id

@@ -15,6 +15,7 @@ from mknock.api.application import build
 from mknock.api.common import BODY_LIMIT, headers_for, read_body, status_of
 from mknock.api.health import Ready
 from mknock.api.links import links_router
+from mknock.api.lists import lists_router
 from mknock.api.sender import Visitors
 from mknock.api.stopping import Stopping
 from mknock.api.v0 import Admin
@@ -48,6 +49,8 @@ from mknock.wiring.parts import (
     blocklist_file_of,
     link_maker_of,
     list_findings_of,
+    list_leaver_of,
+    list_reports_of,
     moderation_of,
     prepare,
     publisher_of,
@@ -131,7 +134,7 @@ class Installation:
         self._scanning = Duty(
             "block-list", self._enforce, every=parts.settings.blocklist_scan_interval, alone=True
         )
-        self.follower = self._follower()
+        self.follower, self.leaver = self._follower(), list_leaver_of(parts, self.session)
         self.watch = self._watch()
         self._telling = [*self._file_duties(), *self._publishing_duties()]
         parts.book.on_news(self._heard_of_rules)
@@ -225,7 +228,7 @@ class Installation:
             self._welcoming,
             self._looking,
             Duty("watch", self.watch.tick, every=5.0, again=True, alone=True),
-            Duty("lists", self.follower.tick, every=LISTS_EVERY, alone=True),
+            Duty("lists", self._follow_lists, every=LISTS_EVERY, alone=True),
             Duty("invite check", self._check_invites, every=settings.invite_check_interval, alone=True),
             self._scanning,
             *self._telling,
@@ -258,6 +261,10 @@ class Installation:
             on_rooms=lambda: self.watch.listen_elsewhere(),
             on_change=self._rules_changed,
         )
+
+    async def _follow_lists(self, now: float) -> int:
+        """Follow the policy lists that there are, and leave the rooms of those that are no more."""
+        return await self.follower.tick(now) + await self.leaver.tick(now)
 
     def _publishing_duties(self) -> list[Duty]:
         """What publishes Knock's own blocks, if a room is named for them; in one process, for it writes there."""
@@ -323,6 +330,7 @@ class Installation:
         )
         rules = rule_maker_of(parts)
         admin = Admin(parts.store, parts.homeserver, parts.doors, self.moderation, self.admin_key, rules)
+        lists = lists_router(list_reports_of(parts), self.admin_key)
         pages = self._pages(admission, visitors).routes()
         links = links_router(
             link_maker_of(parts),
@@ -331,7 +339,7 @@ class Installation:
             settings.public_url or "",
         )
         self.api = build(
-            webhooks, admin, Ready(self.readiness), version=__version__, routers=[links], pages=pages
+            webhooks, admin, Ready(self.readiness), version=__version__, routers=[lists, links], pages=pages
         )
         return FormsFirst(self.api, webhooks)
 

@@ -27,7 +27,9 @@ from mknock.services.first_mknock import FirstMknock, OldFiles
 from mknock.services.first_mknock_files import OldSession
 from mknock.services.link_making import LinkMaker
 from mknock.services.list_findings import ListFindings
+from mknock.services.list_leaving import ListLeaver
 from mknock.services.list_publishing import Publisher
+from mknock.services.list_reports import ListReports
 from mknock.services.moderation import Moderation
 from mknock.services.room_findings import RoomFindings
 from mknock.services.rule_book import RuleBook
@@ -250,6 +252,21 @@ def subscriptions_of(parts: Parts) -> Subscriptions:
         published=plain(parts.settings.policy_list_room),
         restore=partial(moderation.restore, actor="knock"),
     )
+
+
+def list_leaver_of(parts: Parts, session: OwnSession) -> ListLeaver:
+    return ListLeaver(
+        parts.store,
+        parts.homeserver,
+        parts.doors,
+        parts.clock,
+        session,
+        published=plain(parts.settings.policy_list_room),
+    )
+
+
+def list_reports_of(parts: Parts) -> ListReports:
+    return ListReports(parts.store, parts.homeserver)
 
 
 def list_findings_of(parts: Parts) -> ListFindings:

@@ -203,6 +203,12 @@ def leave(asked: Asked) -> Json:
     return {}
 
 
+def forget(asked: Asked) -> Json:
+    if asked.room(_NOT_A_KNOWN_ROOM).membership(asked.sender) == "join":
+        raise MatrixError(400, "M_UNKNOWN", "User is in the room")
+    return {}
+
+
 def _invite(asked: Asked, room: Room, target: str, content: Json) -> None:
     refusal = f"Can't connect to server {server_of(target)}"
     room.invite(

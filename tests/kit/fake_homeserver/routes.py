@@ -57,6 +57,7 @@ ROUTES = (
     Route("join", "POST", "rooms/{room}/join", endpoints.join),
     Route("join", "POST", "join/{room}", endpoints.join),
     Route("leave", "POST", "rooms/{room}/leave", endpoints.leave),
+    Route("forget", "POST", "rooms/{room}/forget", endpoints.forget),
     Route("knock", "POST", "knock/{room}", endpoints.knock),
     Route("keys_upload", "POST", "keys/upload", endpoints.keys_upload),
     Route("keys_query", "POST", "keys/query", endpoints.keys_query),

@@ -25,6 +25,7 @@ from mknock.storage.transactions.ruling import (
     change_rules,
     mark_in_file,
     remove_list,
+    room_settled,
     unblock,
 )
 from mknock.storage.transactions.sharing import put_secrets, settle_secret, take_lease, tidy
@@ -57,6 +58,7 @@ __all__ = [
     "remove_list",
     "renew",
     "revoke_link",
+    "room_settled",
     "settle_secret",
     "take_lease",
     "tidy",

@@ -10,6 +10,7 @@ from mknock.domain.policy_lists import PolicyList
 from mknock.domain.rules import Rule, RuleKind, block_id
 from mknock.ports import (
     Entry,
+    RoomToLeave,
     RulesChanged,
 )
 from mknock.storage import sql
@@ -63,10 +64,22 @@ def change_rules(
 ) -> Steps[RulesChanged]:
     """Add and remove rules in one transaction; see ports.Store.change_rules."""
     yield sql.LOCK, (RULES_LINE,)
-    dropped = yield from _drop_rules(drop, entry.at, in_file=in_file)
-    added = yield from put_rules(put, replacing=replacing, in_file=in_file)
+    same = yield from _as_they_are(put, drop)
+    dropped = yield from _drop_rules([each for each in drop if each not in same], entry.at, in_file=in_file)
+    new = [rule for rule in put if rule.id not in same]
+    added = yield from put_rules(new, replacing=replacing, in_file=in_file)
     yield from write(*of_rules(dropped, added, entry))
     return RulesChanged(tuple(added), tuple(dropped))
+
+
+def _as_they_are(put: Sequence[Rule], drop: Sequence[str]) -> Steps[frozenset[str]]:
+    """Rules that would be dropped only to be put back as they were: news that was heard before."""
+    gone, same = set(drop), []
+    for rule in put:
+        if rule.id in gone:
+            rows = yield sql.RULE, (rule.id,)
+            same += [rule.id for row in rows if rule_of(row) == rule]
+    return frozenset(same)
 
 
 def add_list(policy_list: PolicyList, entry: Entry) -> Steps[bool]:
@@ -77,6 +90,7 @@ def add_list(policy_list: PolicyList, entry: Entry) -> Steps[bool]:
     if any(policy_list.name == other.name or policy_list.room_id == other.room_id for other in others):
         return False
     yield sql.PUT_LIST, list_row(policy_list)
+    yield sql.DROP_ROOM_TO_LEAVE, (policy_list.room_id,)
     yield from write(replace(entry, after=policy_list.name))
     return True
 
@@ -86,8 +100,18 @@ def remove_list(name: str, entry: Entry) -> Steps[PolicyList | None]:
     rows = yield sql.REMOVE_LIST, (name,)
     if not rows:
         return None
+    policy_list = list_of(rows[0])
+    yield sql.LEAVE_ROOM, (policy_list.room_id, name, entry.at)
     yield from write(replace(entry, before=name))
-    return list_of(rows[0])
+    return policy_list
+
+
+def room_settled(room: RoomToLeave, entry: Entry) -> Steps[bool]:
+    yield sql.LOCK, (RULES_LINE,)
+    rows = yield sql.DROP_ROOM_TO_LEAVE, (room.room_id,)
+    if rows:
+        yield from write(entry)
+    return bool(rows)
 
 
 def put_rules(rules: Sequence[Rule], *, replacing: bool, in_file: bool = False) -> Steps[list[Rule]]:
