@@ -9,7 +9,7 @@ from mknock.ports import Attempt, Facts
 _DECISIONS = {
     Policy.AUTO: ADMITTED,
     Policy.REVIEW: Decision(Outcome.HOLD, Reason.REVIEW),
-    Policy.PROVE_FIRST: Decision(Outcome.HOLD, Reason.REVIEW, "the account is not proven"),
+    Policy.PROVE_FIRST: Decision(Outcome.HOLD, Reason.UNPROVEN),
     Policy.CLOSED: Decision(Outcome.HOLD, Reason.DOOR_CLOSED),
 }
 
@@ -18,7 +18,7 @@ _SKIPPED = frozenset({Policy.REVIEW, Policy.CLOSED})
 
 
 def policy(attempt: Attempt, facts: Facts) -> Decision:
-    """Hold everybody at a door that is reviewed, wants a proof first, or is closed.
+    """Hold everybody at a door that is reviewed or closed, and until they are proven at one that wants a proof.
 
     An invite link may stand for the moderator's yes, but not for a proof.
     """

@@ -18,7 +18,7 @@ from mknock.wiring.doors import doors_of
 POLICIES: Final = {
     Policy.AUTO: "invites at once whoever passes every check",
     Policy.REVIEW: "holds every knock for a moderator",
-    Policy.PROVE_FIRST: "holds every knock until the person proves the account, or a moderator decides",
+    Policy.PROVE_FIRST: "holds every knock until the person proves the account, and then invites",
     Policy.CLOSED: "holds every knock, since nobody comes in for now",
 }
 

@@ -15,7 +15,7 @@ from mknock.cli.terminal import MARGIN, indented, moment, plain, say, say_json
 from mknock.domain.errors import HomeserverError, NotFound
 from mknock.domain.ids import MatrixID, parse_matrix_id
 from mknock.domain.knocks import Knock, KnockState, Reason
-from mknock.services.moderation import Moderation
+from mknock.services.moderation import Moderation, urgent_first
 from mknock.services.rule_book import steps_in
 from mknock.wiring.parts import Parts, moderation_of
 
@@ -31,7 +31,11 @@ Decide = Callable[[Moderation, str], Awaitable[Knock]]
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list, with the fields of GET /held.")
 def held(as_json: bool) -> None:
-    """List the knocks that wait for a moderator, oldest first."""
+    """List the knocks that wait for a moderator, oldest first.
+
+    Those that wait for their person to prove the account come last: nothing
+    has to be done about them.
+    """
     knocks = with_parts(_all_held)
     if as_json:
         say_json([KnockShape.of(knock).model_dump(mode="json") for knock in knocks])
@@ -88,7 +92,7 @@ async def _all_held(parts: Parts) -> list[Knock]:
     knocks: list[Knock] = []
     while page := await parts.store.knocks_in(HELD, limit=PAGE, after=knocks[-1].id if knocks else ""):
         knocks += page
-    return knocks
+    return urgent_first(knocks)
 
 
 async def _knock_id(parts: Parts, moderation: Moderation, who: str) -> str:
@@ -128,6 +132,8 @@ def _shown(knock: Knock) -> str:
 
 
 def _why(knock: Knock) -> str:
+    if knock.reason is Reason.UNPROVEN:
+        return "the person has still to prove the account (unproven)"
     if knock.reason is Reason.LOOK_ALIKE:
         return f"resembles {plain(knock.rule)}"
     return f"{knock.reason.value} ({plain(knock.detail)})" if knock.detail else knock.reason.value

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from mknock.domain.knocks import Reason
+
 
 class Policy(StrEnum):
     """What happens to a knock that passes every check."""
@@ -15,7 +17,7 @@ class Policy(StrEnum):
     REVIEW = "review"
     """Hold every knock for a moderator."""
     PROVE_FIRST = "prove-first"
-    """Hold every knock until the person proves that the account is theirs."""
+    """Hold every knock until the person proves that the account is theirs, then as AUTO."""
     CLOSED = "closed"
     """Hold every knock, and say so in the ledger: nobody comes in for now."""
 
@@ -192,6 +194,8 @@ class Door:
     """Shown by the invited person's Matrix app beside the invitation."""
     hold_lifetime: float = 30 * 86400.0
     """Seconds after which a held knock that no moderator decided expires; 0: never."""
+    proof_lifetime: float = 86400.0
+    """Seconds that a person has, after knocking at a door that wants a proof, to send one."""
     latecomers: Latecomers = field(default_factory=Latecomers)
     welcoming: Welcoming = field(default_factory=Welcoming)
     blocked_members: Removal = Removal.KICK
@@ -206,6 +210,16 @@ class Door:
     """What the owner changes to give the door another room."""
     replaced: bool = False
     """Its room was replaced by one that Knock may not follow to: everybody is held."""
+
+    @property
+    def wants_proof(self) -> bool:
+        """Whether people have to prove first that the account is theirs."""
+        return self.policy is Policy.PROVE_FIRST
+
+    def held_until(self, reason: Reason, at: float) -> float | None:
+        """When a knock that is held from now on expires; None: never."""
+        lifetime = self.proof_lifetime if reason is Reason.UNPROVEN else self.hold_lifetime
+        return at + lifetime if lifetime else None
 
     def reminder_reason(self, reminded: int) -> str:
         """The reason of the next reminder: never the same as before, or it would be no new event."""

@@ -95,6 +95,8 @@ class Reason(StrEnum):
     TOO_FAST = "too_fast"
     """Knock's own page came back sooner than a person can fill it in, or after a day, or was never opened."""
     REVIEW = "review"
+    UNPROVEN = "unproven"
+    """The door wants a proof of the account first: the knock waits for its person, not for a moderator."""
     DOOR_CLOSED = "door_closed"
     ROOM_REPLACED = "room_replaced"
     """The room was replaced by one that Knock may not follow to; let in as soon as it may."""

@@ -125,7 +125,7 @@ def _again(knock: Knock, door: Door, at: float) -> Knock:
         created_at=at,
         updated_at=at,
         expires_at=at + door.lifetime,
-        due_at=at + door.hold_lifetime if door.hold_lifetime else None,
+        due_at=door.held_until(Reason.UNBLOCKED, at),
         fence=0,
         attempts=0,
     )

@@ -82,7 +82,7 @@ class Invitations:
             case S.ADMITTED:
                 return await self._admitted(claim)
             case S.HELD:
-                return Settled(ended(claim, S.EXPIRED, Reason.NOT_REVIEWED, at=self._clock()), "expired")
+                return Settled(ended(claim, S.EXPIRED, _waited_for(claim), at=self._clock()), "expired")
             case S.INVITED if claim.reason in lifecycle.UNWANTED:
                 return await self._withdraw(claim)
             case S.INVITED:
@@ -128,8 +128,8 @@ class Invitations:
 
     def _held(self, claim: Knock, listed: Decision) -> Ending:
         """Leave it to a moderator: somebody resembles a rule that is newer than their knock, say."""
-        now, lifetime = self._clock(), self._doors.of(claim).hold_lifetime
-        due_at = now + lifetime if lifetime else None
+        now = self._clock()
+        due_at = self._doors.of(claim).held_until(listed.reason, now)
         held = claim.moved_to(S.HELD, at=now, reason=listed.reason, detail=listed.detail, due_at=due_at)
         return Settled(replace(held, rule=listed.rule), "held")
 
@@ -338,3 +338,8 @@ def _found_as(member: Member, claim: Knock, door: Door, now: float) -> Knock | N
             return ended(claim, S.RESCINDED, Reason.MODERATOR, at=now, detail="taken back in the room")
         case _:
             return None
+
+
+def _waited_for(claim: Knock) -> Reason:
+    """Why a hold runs out: nobody proved the account, or nobody decided."""
+    return Reason.UNPROVEN if claim.reason is Reason.UNPROVEN else Reason.NOT_REVIEWED

@@ -153,8 +153,8 @@ class Moderation:
         return Rescinded(str(user), removal, tuple(marked))
 
     async def held(self) -> list[Knock]:
-        """Knocks that wait for a moderator, oldest first."""
-        return await self._all(S.HELD)
+        """Knocks that wait, oldest first; those that wait for a proof of their person come last."""
+        return urgent_first(await self._all(S.HELD))
 
     async def pending(self) -> list[Knock]:
         """Knocks of people who are still to be invited, or who have not answered yet, oldest first."""
@@ -298,6 +298,11 @@ class Moderation:
         except Refused:
             return (await self._homeserver.member(room_id, user_id)).membership not in _REMOVALS
         return True
+
+
+def urgent_first(held: Iterable[Knock]) -> list[Knock]:
+    """Those that wait for a moderator, then those that wait for their person to prove the account."""
+    return sorted(held, key=lambda knock: knock.reason is Reason.UNPROVEN)
 
 
 def _user_rule(user: MatrixID, reason: str, actor: str, at: float) -> Rule:

@@ -153,6 +153,9 @@ class DoorTable(Table):
     hold_lifetime: Annotated[float, seconds(0, YEAR)] | None = Field(
         None, description="Seconds after which a held knock that nobody decided expires; 0: never."
     )
+    proof_lifetime: Annotated[float, seconds(60, YEAR)] | None = Field(
+        None, description="Seconds in which people prove their account, where the policy is prove-first."
+    )
     invite_lifetime: Annotated[float, seconds(0, YEAR)] | None = Field(
         None, description="Seconds after which an unanswered invite is withdrawn; 0: never."
     )

@@ -205,6 +205,9 @@ class Settings(BaseModel):
     hold_lifetime: Annotated[float, seconds(0, YEAR)] = Field(
         2592000.0, description="Seconds after which a held knock that nobody decided expires; 0: never."
     )
+    proof_lifetime: Annotated[float, seconds(60, YEAR)] = Field(
+        86400.0, description="Seconds in which people prove their account at a door that wants a proof."
+    )
     invite_check_interval: Annotated[float, seconds(5, 86400)] = Field(
         300.0, description="Seconds between two comparisons of the room with the record."
     )

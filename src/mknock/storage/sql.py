@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from mknock.domain.knocks import MEMBERS, OPEN, KnockState
+from mknock.domain.knocks import MEMBERS, OPEN, KnockState, Reason
 from mknock.domain.rules import LIST
 from mknock.ports import PAUSES, Queue
 from mknock.storage.rows import ENTRY_COLUMNS, KNOCK_COLUMNS, LINK_COLUMNS, LIST_COLUMNS, RULE_COLUMNS
@@ -76,7 +76,10 @@ homeserver and of the door, and the rule that names the person."""
 KNOCK_OF_EVENT = (
     f"SELECT {KNOCK_COLUMNS} FROM knocks WHERE id = (SELECT knock_id FROM events WHERE name = $1)"  # noqa: S608
 )
-REPEAT = "UPDATE knocks SET repeats = repeats + 1, seen_at = $2 WHERE id = $1"
+_WAITS_FOR_PROOF = f"state = '{KnockState.HELD.value}' AND reason = '{Reason.UNPROVEN.value}'"
+REPEAT = f"""UPDATE knocks SET repeats = repeats + 1, seen_at = $2,
+ due_at = CASE WHEN {_WAITS_FOR_PROOF} THEN $3 ELSE due_at END WHERE id = $1"""  # noqa: S608
+"""Whoever knocks again was shown another code, which is good as long as the first was."""
 WRITE_KNOCK = """UPDATE knocks SET user_id = $3, state = $4, reason = $5, detail = $6, rule = $7, updated_at = $8,
  due_at = $9, attempts = $10, invited_at = $11, joined_at = $12, welcomed_at = $13, fence = $14, expires_at = $15,
  reminders = $16, knocking = $17 WHERE id = $1 AND fence = $2 RETURNING id"""

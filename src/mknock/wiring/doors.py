@@ -89,6 +89,7 @@ def door_of(settings: Settings) -> Door:
         lifetime=settings.knock_lifetime,
         invite_reason=settings.invite_reason,
         hold_lifetime=settings.hold_lifetime,
+        proof_lifetime=settings.proof_lifetime,
         latecomers=Latecomers(settings.remind_after, settings.invite_lifetime),
         welcoming=Welcoming(
             text=text,
@@ -177,6 +178,7 @@ def _door_of_table(settings: Settings, slug: str, table: DoorTable, problems: li
         lifetime=_or(table.lifetime, settings.knock_lifetime),
         invite_reason=_or(table.invite_reason, settings.invite_reason),
         hold_lifetime=_or(table.hold_lifetime, settings.hold_lifetime),
+        proof_lifetime=_or(table.proof_lifetime, settings.proof_lifetime),
         latecomers=Latecomers(
             _or(table.reminders, settings.remind_after), _or(table.invite_lifetime, settings.invite_lifetime)
         ),

@@ -264,6 +264,8 @@ def _repeated(attempt: Attempt, known: _Known) -> Knock | None:
         return None  # no longer blocked: a fresh start, whatever the cooldown
     if last.state is KnockState.FAILED and last.user_id != str(attempt.user):
         return None  # a slip of the keyboard, mended
+    if last.state is KnockState.EXPIRED and last.reason is Reason.UNPROVEN:
+        return None  # a proof that never came counts as nothing
     # Who has proven that they are there may change their mind: but not more often than once a cooldown.
     since = last.created_at if attempt.proven else last.updated_at
     return last if attempt.at - since < attempt.door.cooldown else None
@@ -271,7 +273,7 @@ def _repeated(attempt: Attempt, known: _Known) -> Knock | None:
 
 def _repeat(attempt: Attempt, before: Knock, event: str) -> Steps[Kept]:
     """Count on the record there is."""
-    yield sql.REPEAT, (before.id, attempt.at)
+    yield sql.REPEAT, (before.id, attempt.at, attempt.at + attempt.door.proof_lifetime)
     yield from _remember(event, before.id, attempt.at)
     yield from _remember(receipt_name(attempt.submission.receipt), before.id, attempt.at)
     return Kept(replace(before, repeats=before.repeats + 1, seen_at=attempt.at), repeat=True)
@@ -323,15 +325,15 @@ def _knock(attempt: Attempt, person: str, decision: Decision, link: InviteLink |
         updated_at=at,
         seen_at=at,
         expires_at=at + attempt.door.lifetime,
-        due_at=_first_due(attempt, state),
+        due_at=_first_due(attempt, state, decision.reason),
     )
 
 
-def _first_due(attempt: Attempt, state: KnockState) -> float | None:
+def _first_due(attempt: Attempt, state: KnockState, reason: Reason) -> float | None:
     """When a worker looks at a new knock: at once to invite or turn down, at the end of its patience if it is held."""
     door, at = attempt.door, attempt.at
-    if state is KnockState.HELD and door.hold_lifetime:
-        return at + door.hold_lifetime
+    if state is KnockState.HELD:
+        return door.held_until(reason, at)
     to_turn_down = attempt.knocking and state in TURNED_AWAY
     return at if state is KnockState.ADMITTED or to_turn_down else None
 
