@@ -193,7 +193,7 @@ def test_what_just_fits_into_every_window_passes() -> None:
     [
         (Policy.AUTO, ADMITTED),
         (Policy.REVIEW, Decision(Outcome.HOLD, Reason.REVIEW)),
-        (Policy.PROVE_FIRST, Decision(Outcome.HOLD, Reason.REVIEW, "the account is not proven")),
+        (Policy.PROVE_FIRST, Decision(Outcome.HOLD, Reason.UNPROVEN)),
         (Policy.CLOSED, Decision(Outcome.HOLD, Reason.DOOR_CLOSED)),
     ],
 )

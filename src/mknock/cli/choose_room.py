@@ -42,7 +42,7 @@ async def _look(parts: Parts) -> tuple[Sequence[RoomChoice], Invitations]:
         return choices, {}
     # Synapse gives the same answer of /sync for two minutes: those that were accepted since are in it still.
     joined = {choice.room_id for choice in choices}
-    return choices, {room: name for room, name in invitations.items() if room not in joined}
+    return choices, {each.room_id: each.name for each in invitations if each.room_id not in joined}
 
 
 async def _join(parts: Parts, room_id: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from mknock.matrix.answers import number_in, unreadable
-from mknock.ports import Member, Membership, PowerLevels, StateEvent
+from mknock.ports import Member, Membership, Message, PowerLevels, StateEvent
 
 CREATORS_RULE: Final = 12
 """From this room version on, creators have unlimited power."""
@@ -42,6 +42,14 @@ def state_event_in(event: Mapping[str, Any]) -> StateEvent | None:
         return None
     before = object_in(object_in(event, "unsigned"), "prev_content")
     return StateEvent(kind, key, sender, content, before, sent_at(event))
+
+
+def message_in(event: Mapping[str, Any]) -> Message | None:
+    """Read a message event; None if it is something else, or makes no sense."""
+    event_id, kind, content = event.get("event_id"), event.get("type"), event.get("content")
+    if not (isinstance(event_id, str) and isinstance(kind, str) and isinstance(content, dict)):
+        return None
+    return None if "state_key" in event else Message(event_id, kind, content, sent_at(event))
 
 
 def content_of(data: dict[str, Any], own_key: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from mknock.matrix.client import MatrixClient
 from mknock.matrix.events import (
     content_of,
     member_in,
+    message_in,
     object_in,
     objects_in,
     powers_in,
@@ -23,9 +24,11 @@ from mknock.matrix.events import (
 from mknock.matrix.sync import invitations_in, invitations_params, news_in, sync_params
 from mknock.ports import (
     Existence,
+    Invitation,
     LostPosition,
     Member,
     Membership,
+    Message,
     News,
     PowerLevels,
     RoomAddress,
@@ -40,6 +43,8 @@ PAGES: Final = 20
 """How far back our own messages are looked through: so many pages of so many."""
 MESSAGES: Final = ("m.room.message", "m.room.encrypted")
 """The kinds of event that Knock sends."""
+MOST_SAID: Final = 10
+"""Messages of one person that are looked at: of a flood only the newest."""
 MOST_SERVERS: Final = 5
 """Servers through which a room is entered, of those that an alias names."""
 LONGEST_NAME: Final = 100
@@ -94,12 +99,12 @@ class HomeserverGateway:
             raise unreadable("looking for our rooms")
         return [room for room in rooms if isinstance(room, str)]
 
-    async def invitations(self) -> Mapping[str, str]:
-        """The open invitations, with the names the rooms show. A first /sync takes nothing from anybody."""
+    async def invitations(self) -> Sequence[Invitation]:
+        """The open invitations, by a first /sync, which takes nothing from anybody. Synapse says the same for 2 minutes."""
         data = await self._client.request(
             "GET", (V3, "sync"), what="looking for invitations", params=invitations_params()
         )
-        return invitations_in(data)
+        return invitations_in(data, await self.whoami())
 
     async def join(self, room_id: str, via: Sequence[str] = ()) -> None:
         """Enter a room; through ``via``, if our homeserver is not in it yet (by both names of the parameter)."""
@@ -274,6 +279,27 @@ class HomeserverGateway:
                 return False
             params["from"] = end
         return False
+
+    async def said(self, room_id: str, user_id: str) -> Sequence[Message]:
+        """The newest messages of one person; who sent them is looked at here as well."""
+        what, path = "reading a direct room", (V3, "rooms", room_id, "messages")
+        wanted = {"senders": [user_id], "types": MESSAGES}
+        params = {"dir": "b", "limit": str(MOST_SAID), "filter": json.dumps(wanted)}
+        data = await self._client.request("GET", path, what=what, params=params)
+        if not isinstance(data.get("chunk"), list):
+            raise unreadable(what)
+        read = [message_in(event) for event in objects_in(data["chunk"]) if event.get("sender") == user_id]
+        return [message for message in read if message is not None and message.kind in MESSAGES]
+
+    async def account_data(self, kind: str) -> Mapping[str, Any]:
+        """What our account keeps under this name."""
+        path = (V3, "user", await self.whoami(), "account_data", kind)
+        try:
+            return await self._client.request("GET", path, what="reading our account's settings")
+        except Refused as refused:
+            if _is_absent(refused):
+                return {}
+            raise
 
     async def sync(
         self,

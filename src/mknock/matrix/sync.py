@@ -13,7 +13,7 @@ from typing import Any, Final
 from mknock.domain.policy_lists import KINDS
 from mknock.matrix.answers import text_in
 from mknock.matrix.events import object_in, objects_in, state_event_in
-from mknock.ports import News, RoomNews, StateEvent
+from mknock.ports import Invitation, News, RoomNews, StateEvent
 
 MEMBER: Final = "m.room.member"
 HEARD: Final = (
@@ -74,18 +74,37 @@ def invitations_params() -> dict[str, str]:
     return {"filter": json.dumps(wanted, separators=(",", ":")), "set_presence": "offline", "timeout": "0"}
 
 
-def invitations_in(data: Mapping[str, Any]) -> dict[str, str]:
-    """The rooms that an answer of /sync says we are invited to, with their names ("" for none)."""
+def invitations_in(data: Mapping[str, Any], me: str) -> tuple[Invitation, ...]:
+    """The invitations that an answer of /sync tells of. ``me`` is who asked."""
     invited = object_in(object_in(data, "rooms"), "invite")
-    return {room: _name_in(about) for room, about in invited.items() if isinstance(about, dict)}
+    return tuple(_invitation(room, about, me) for room, about in invited.items() if isinstance(about, dict))
 
 
-def _name_in(about: Mapping[str, Any]) -> str:
+def _invitation(room_id: str, about: Mapping[str, Any], me: str) -> Invitation:
+    """Read the stripped state that comes with an invitation (specification, "Stripped state")."""
     events = objects_in(object_in(about, "invite_state").get("events"))
-    names = [
-        object_in(event, "content").get("name") for event in events if event.get("type") == "m.room.name"
-    ]
-    return next((name for name in names if isinstance(name, str)), "")
+    ours = next((event for event in events if _is_our_invite(event, me)), {})
+    sender, is_direct = ours.get("sender"), object_in(ours, "content").get("is_direct")
+    name, alias = _told(events, "m.room.name", "name"), _told(events, "m.room.canonical_alias", "alias")
+    nameless = not name and not alias and _told(events, "m.room.create", "type") != "m.space"
+    return Invitation(
+        room_id,
+        sender if isinstance(sender, str) else "",
+        name,
+        direct=bool(ours) and (is_direct is True or nameless),
+    )
+
+
+def _is_our_invite(event: Mapping[str, Any], me: str) -> bool:
+    if event.get("type") != MEMBER or event.get("state_key") != me:
+        return False
+    return object_in(event, "content").get("membership") == "invite"
+
+
+def _told(events: Sequence[Mapping[str, Any]], kind: str, key: str) -> str:
+    """A text in the content of the first event of that kind; "" for none."""
+    told = [object_in(event, "content").get(key) for event in events if event.get("type") == kind]
+    return next((text for text in told if isinstance(text, str)), "")
 
 
 def news_in(data: Mapping[str, Any], rooms: Collection[str], me: str) -> News:
@@ -101,6 +120,8 @@ def news_in(data: Mapping[str, Any], rooms: Collection[str], me: str) -> News:
         position=text_in(data, "next_batch", "sync"),
         rooms={room: _room_news(joined[room], me) for room in rooms if room in joined},
         gone=frozenset(room for room in rooms if room in left),
+        invitations=invitations_in(data, me),
+        to_device=tuple(objects_in(object_in(data, "to_device").get("events"))),
         devices_changed=frozenset(_texts(object_in(data, "device_lists").get("changed"))),
         one_time_keys={name: count for name, count in counts.items() if type(count) is int},
         fallback_keys=tuple(_texts(fallback)) if isinstance(fallback, list) else None,

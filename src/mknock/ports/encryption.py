@@ -65,5 +65,13 @@ class Encryption(Protocol):
             EncryptionUnavailable: see ``start``; or another process has taken over.
         """
 
+    async def decrypt(
+        self, room_id: str, sender: str, content: Mapping[str, Any]
+    ) -> Mapping[str, Any] | None:
+        """Return the content of a message that this person sent encrypted; None if it cannot be read (yet)."""
+
     async def heard(self, news: News) -> None:
-        """Take in what /sync says of devices, of our own keys, and of people who left."""
+        """Take in what /sync says of devices, of our own keys, of people who left, and keys that were sent to us.
+
+        Whose keys are taken in is for the caller to say: it leaves those of others out of ``to_device``.
+        """

@@ -94,6 +94,28 @@ class RoomNews:
 
 
 @dataclass(frozen=True, slots=True)
+class Invitation:
+    """Somebody invites us to a room. What it says was written by them."""
+
+    room_id: str
+    sender: str
+    name: str = ""
+    """The room's; "" for none."""
+    direct: bool = False
+    """It is meant for the two of us: it says so, or the room has neither a name nor an address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What somebody sent into a room, encrypted or not. ``at`` is its origin_server_ts in seconds."""
+
+    event_id: str
+    kind: str
+    content: Mapping[str, Any]
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class News:
     """One answer of /sync. ``position`` is where to go on; store it once all of this is dealt with."""
 
@@ -102,6 +124,10 @@ class News:
     """The rooms we are in, by room ID."""
     gone: frozenset[str] = frozenset()
     """Rooms that we have left or been thrown out of."""
+    invitations: tuple[Invitation, ...] = ()
+    """Those that are new; without a position all that are open."""
+    to_device: tuple[Mapping[str, Any], ...] = ()
+    """What was sent to our own device: kept by the homeserver until the next position is asked for."""
     devices_changed: frozenset[str] = frozenset()
     """People whose devices are new or different (``device_lists.changed``)."""
     one_time_keys: Mapping[str, int] = field(default_factory=dict)
@@ -146,8 +172,8 @@ class Homeserver(Protocol):
     async def rooms(self) -> list[str]:
         """The IDs of the rooms and spaces we are in (GET /joined_rooms)."""
 
-    async def invitations(self) -> Mapping[str, str]:
-        """The rooms we are invited to and have not answered, by ID, with their names ("" for none)."""
+    async def invitations(self) -> Sequence[Invitation]:
+        """The invitations that we have not answered; some homeservers tell of a change only after minutes."""
 
     async def join(self, room_id: str, via: Sequence[str] = ()) -> None:
         """Accept an invitation, or enter a room that is open to all. ``via`` are servers that are in it."""
@@ -184,6 +210,12 @@ class Homeserver(Protocol):
 
     async def sent_before(self, room_id: str, key: str, value: str, *, since: float) -> bool:
         """Whether one of our own events since then (seconds) has this key and value in its content."""
+
+    async def said(self, room_id: str, user_id: str) -> Sequence[Message]:
+        """The newest messages of one person in a room that we are in, newest first; at most ten."""
+
+    async def account_data(self, kind: str) -> Mapping[str, Any]:
+        """What our account keeps under this name; nothing if it keeps none."""
 
     async def device(self) -> str:
         """The ID of the device whose token we use; "" if the token has none."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from mknock.domain.direct_rooms import DirectRoom, TalkLimits
 from mknock.domain.doors import Door
 from mknock.domain.knocks import Knock, KnockState
 from mknock.domain.links import InviteLink, LinkStatistics
@@ -234,6 +235,22 @@ class Store(Protocol):
 
     async def import_knocks(self, knocks: Sequence[Knock], entry: Entry) -> int:
         """Add knocks of people who have no record at that room yet; return how many were new."""
+
+    # direct rooms
+    async def begin_talk(self, room: DirectRoom, limits: TalkLimits, entry: Entry) -> bool:
+        """Put a direct room on record before it is entered. False, and nothing is written, if it is too much.
+
+        Too much is another talk with the same person or in the same room, and whatever is over the limits.
+        """
+
+    async def go_on_talking(self, before: DirectRoom, after: DirectRoom, entry: Entry) -> bool:
+        """Write how a talk goes on, in the ledger too if its state is another.
+
+        False, and nothing is written, if it has gone on since.
+        """
+
+    async def direct_rooms(self, *, limit: int = 100) -> list[DirectRoom]:
+        """The direct rooms that are not left yet, oldest first."""
 
     # ledger
     async def write(self, entry: Entry) -> None: ...

@@ -94,6 +94,11 @@ class Readiness:
         return 0
 
     @property
+    def account(self) -> str:
+        """The account that Knock acts as; "" as long as it was never learnt."""
+        return self._account
+
+    @property
     def limitations(self) -> dict[str, str]:
         """What works in part only, seen by whichever process."""
         problem = self.doors_problem()

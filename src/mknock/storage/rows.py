@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from mknock.domain.direct_rooms import DirectRoom, TalkState
 from mknock.domain.knocks import Answer, Knock, KnockState, Reason
 from mknock.domain.links import InviteLink
 from mknock.domain.policy_lists import PolicyList
@@ -26,6 +27,7 @@ LINK_COLUMNS = (
     "id, token_hash, door, label, author, created_at, expires_at, uses, used, skips_review,"
     " greeting, revoked_at"
 )
+DIRECT_ROOM_COLUMNS = "id, room_id, user_id, user_key, state, began_at, wrong, heard, fence"
 ENTRY_COLUMNS = "id, at, actor, action, door, knock_id, user_id, reason, rule, before, after, detail"
 
 
@@ -203,6 +205,34 @@ def link_of(row: Row) -> InviteLink:
         skips_review=bool(row[9]),
         greeting=row[10],
         revoked_at=row[11],
+    )
+
+
+def direct_room_row(room: DirectRoom) -> tuple[Any, ...]:
+    return (
+        room.id,
+        room.room_id,
+        room.user_id,
+        room.user_key,
+        room.state.value,
+        room.began_at,
+        room.wrong,
+        room.heard,
+        room.fence,
+    )
+
+
+def direct_room_of(row: Row) -> DirectRoom:
+    return DirectRoom(
+        id=row[0],
+        room_id=row[1],
+        user_id=row[2],
+        user_key=row[3],
+        state=TalkState(row[4]),
+        began_at=row[5],
+        wrong=row[6],
+        heard=row[7],
+        fence=row[8],
     )
 
 

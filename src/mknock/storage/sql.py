@@ -11,7 +11,14 @@ from functools import cache
 from mknock.domain.knocks import MEMBERS, OPEN, KnockState, Reason
 from mknock.domain.rules import LIST
 from mknock.ports import PAUSES, Queue
-from mknock.storage.rows import ENTRY_COLUMNS, KNOCK_COLUMNS, LINK_COLUMNS, LIST_COLUMNS, RULE_COLUMNS
+from mknock.storage.rows import (
+    DIRECT_ROOM_COLUMNS,
+    ENTRY_COLUMNS,
+    KNOCK_COLUMNS,
+    LINK_COLUMNS,
+    LIST_COLUMNS,
+    RULE_COLUMNS,
+)
 
 
 def _places(columns: str) -> str:
@@ -179,6 +186,25 @@ ROOMS_TO_LEAVE = "SELECT room_id, list FROM rooms_to_leave ORDER BY at, room_id"
 LEAVE_ROOM = """INSERT INTO rooms_to_leave (room_id, list, at) VALUES ($1, $2, $3)
  ON CONFLICT (room_id) DO UPDATE SET list = excluded.list, at = excluded.at"""
 DROP_ROOM_TO_LEAVE = "DELETE FROM rooms_to_leave WHERE room_id = $1 RETURNING room_id"
+DIRECT_ROOMS = (
+    f"SELECT {DIRECT_ROOM_COLUMNS} FROM direct_rooms WHERE state <> 'left' ORDER BY id LIMIT $1"  # noqa: S608
+)
+_COUNTED = (
+    "state <> 'left'",
+    "state <> 'left' AND (room_id = $1 OR user_key = $2)",
+    "began_at > $3",
+    "user_key = $2 AND began_at > $4",
+)
+_TALKS = ", ".join(f"sum(CASE WHEN {condition} THEN 1 ELSE 0 END)" for condition in _COUNTED)
+TALKS = f"""SELECT {_TALKS}, sum(CASE WHEN user_key = $2 AND began_at > $3 THEN wrong ELSE 0 END)
+ FROM direct_rooms"""  # noqa: S608
+"""How many there are: now, now with this person or in this room, of the last hour, of this person in a day; and their
+wrong codes of the last hour."""
+ADD_DIRECT_ROOM = (
+    f"INSERT INTO direct_rooms ({DIRECT_ROOM_COLUMNS}) VALUES ({_places(DIRECT_ROOM_COLUMNS)})"  # noqa: S608
+)
+WRITE_DIRECT_ROOM = """UPDATE direct_rooms SET state = $3, wrong = $4, heard = $5, fence = $6, expires_at = $7
+ WHERE id = $1 AND fence = $2 RETURNING id"""
 
 ADD_ENTRY = f"INSERT INTO ledger ({ENTRY_COLUMNS}) VALUES ({_places(ENTRY_COLUMNS)})"  # noqa: S608
 LEDGER = f"SELECT {ENTRY_COLUMNS} FROM ledger ORDER BY id DESC LIMIT $1"  # noqa: S608
@@ -223,6 +249,7 @@ _RUN_OUT = (
         ("backoffs", "sender"),
         ("events", "name"),
         ("secrets", "name"),
+        ("direct_rooms", "id"),
         ("rules", "id"),
     )
 )

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any, TypeVar
 
+from mknock.domain.direct_rooms import DirectRoom, TalkLimits
 from mknock.domain.doors import Door
 from mknock.domain.knocks import Knock, KnockState
 from mknock.domain.links import InviteLink, LinkStatistics
@@ -34,7 +35,7 @@ from mknock.ports import (
     Secret,
 )
 from mknock.storage import sql, transactions
-from mknock.storage.rows import Row, entry_of, knock_of, link_of, list_of, own_rule_of, rule_of
+from mknock.storage.rows import Row, direct_room_of, entry_of, knock_of, link_of, list_of, own_rule_of, rule_of
 from mknock.storage.transactions import Steps
 from mknock.storage.vault import Vault
 
@@ -232,6 +233,17 @@ class SqlStore(ABC):
 
     async def import_knocks(self, knocks: Sequence[Knock], entry: Entry) -> int:
         return await self._run(lambda: transactions.import_knocks(knocks, entry))
+
+    # --- direct rooms
+
+    async def begin_talk(self, room: DirectRoom, limits: TalkLimits, entry: Entry) -> bool:
+        return await self._run(lambda: transactions.begin_talk(room, limits, entry))
+
+    async def go_on_talking(self, before: DirectRoom, after: DirectRoom, entry: Entry) -> bool:
+        return await self._run(lambda: transactions.go_on_talking(before, after, entry))
+
+    async def direct_rooms(self, *, limit: int = 100) -> list[DirectRoom]:
+        return [direct_room_of(row) for row in await self._read(sql.DIRECT_ROOMS, limit)]
 
     # --- ledger
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from urllib.parse import quote
 
 from starlette.requests import ClientDisconnect, Request
@@ -25,6 +24,7 @@ from mknock.domain.knocks import Submission
 from mknock.forms.post import FormPost
 from mknock.ports import AskedToWait, LinkOver
 from mknock.services.admission import Admission
+from mknock.services.proof_codes import ProofCodes, shown
 from mknock.web import filled as form
 from mknock.web.answers import as_json, elsewhere, language_of, message, not_found, query_of, wait, way_up
 from mknock.web.assets import digest_of
@@ -54,6 +54,25 @@ class Requests:
 
 
 @dataclass(frozen=True, slots=True)
+class Proof:
+    """What a visitor needs to prove that the account is theirs."""
+
+    code: str
+    account: str
+    hours: int
+
+    @property
+    def link(self) -> str:
+        """Opens a chat with the account in whatever app the visitor has."""
+        return f"https://matrix.to/#/{quote(self.account, safe='@:')}"
+
+    @property
+    def in_app(self) -> str:
+        """The same for apps that know Matrix's own addresses (specification, "Matrix URI scheme")."""
+        return f"matrix:u/{quote(self.account[1:], safe=':')}?action=chat"
+
+
+@dataclass(frozen=True, slots=True)
 class PublicPages:
     """The endpoints of the doors' pages."""
 
@@ -61,6 +80,9 @@ class PublicPages:
     admission: Admission
     proof: ProofOfWork
     stamps: Stamps
+    codes: ProofCodes
+    account: Callable[[], str]
+    """The Matrix ID that people send their code to; "" as long as it is not known."""
     requests: Requests
 
     def routes(self) -> list[Route]:
@@ -115,15 +137,23 @@ class PublicPages:
         return elsewhere(f"{entrance.last}/s/{receipt}{query_of(request)}")
 
     async def status(self, request: Request, entrance: Entrance) -> Response:
-        """Where a visitor lands. No receipt is looked up: there is nothing to tell that depends on it."""
-        page = entrance.page
+        """Where a visitor lands. No receipt is looked up: there is nothing to tell that depends on it.
+
+        A code is made of it, whoever has it and whatever was decided.
+        """
+        page, door = entrance.page, entrance.door
         return rendered(
             "status.html",
             language_of(request),
             up=way_up(request),
             page=page,
             logo=logo_address(entrance.path, page),
+            proof=await self._proof(door, request.path_params["receipt"]) if door.wants_proof else None,
         )
+
+    async def _proof(self, door: Door, receipt: str) -> Proof:
+        code = shown(await self.codes.code_of(receipt))
+        return Proof(code, self.account(), max(1, round(door.proof_lifetime / 3600)))
 
     async def _filled(self, request: Request, largest: int) -> Filled:
         body = await self.requests.body(request, largest)
@@ -181,7 +211,7 @@ class PublicPages:
         proof = filled.text(form.PROOF)
         worked = isinstance(person, MatrixID) and await self.proof.shown(proof, door.slug, person)
         timely = await self.stamps.timely(filled.text(form.STAMP), door.slug)
-        receipt = sha256(token.encode()).hexdigest()
+        receipt = await self.codes.receipt_of(await self.codes.code_of(token))
         return form.submission(filled, door, worked=worked, timely=timely, receipt=receipt)
 
     # --- what the page's script asks for

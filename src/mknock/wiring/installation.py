@@ -32,6 +32,9 @@ from mknock.services.list_following import ListFollower
 from mknock.services.memberships import Memberships
 from mknock.services.native_knocks import NativeKnocks
 from mknock.services.outcomes import Outcomes
+from mknock.services.proof_answers import ProofAnswers
+from mknock.services.proof_codes import ProofCodes
+from mknock.services.proof_talks import ProofTalks
 from mknock.services.readiness import Readiness
 from mknock.services.retry import Retry
 from mknock.services.shortcomings import Shortcomings
@@ -135,6 +138,7 @@ class Installation:
             "block-list", self._enforce, every=parts.settings.blocklist_scan_interval, alone=True
         )
         self.follower, self.leaver = self._follower(), list_leaver_of(parts, self.session)
+        self.talks, self._proving = self._proving_duty()
         self.watch = self._watch()
         self._telling = [*self._file_duties(), *self._publishing_duties()]
         parts.book.on_news(self._heard_of_rules)
@@ -201,6 +205,15 @@ class Installation:
         )
         return delivery, duty
 
+    def _proving_duty(self) -> tuple[ProofTalks, Duty]:
+        """What talks with people who prove their account; in one process, for it reads and encrypts."""
+        parts = self.parts
+        answers = ProofAnswers(parts.store, parts.doors, parts.book, parts.clock, wake=self.wake)
+        talks = ProofTalks(
+            parts.store, parts.homeserver, answers, parts.clock, encryption=parts.encryption
+        )
+        return talks, Duty("proofs", talks.tick, every=5.0, next_at=lambda: talks.next_at, alone=True)
+
     def _file_duties(self) -> list[Duty]:
         """What follows the block-list's file, if there is one; in one process, for it writes to it."""
         file = self.file
@@ -231,6 +244,7 @@ class Installation:
             Duty("lists", self._follow_lists, every=LISTS_EVERY, alone=True),
             Duty("invite check", self._check_invites, every=settings.invite_check_interval, alone=True),
             self._scanning,
+            self._proving,
             *self._telling,
             Duty("housekeeping", Housekeeping(self.parts.store).tick, every=3600.0, alone=True),
         ]
@@ -245,6 +259,7 @@ class Installation:
             self.session,
             encryption=parts.encryption,
             lists=self.follower,
+            talks=self.talks,
             hurry=self._hurry,
             on_change=self._look_anew,
             on_trouble=self._looking.wake,
@@ -351,6 +366,8 @@ class Installation:
             admission=admission,
             proof=ProofOfWork(parts.store, signer, parts.clock),
             stamps=Stamps(signer, parts.clock),
+            codes=ProofCodes(parts.store),
+            account=lambda: self.readiness.account,
             requests=Requests(visitors.address, read_body, status_of, headers_for, BODY_LIMIT),
         )
 
@@ -370,5 +387,7 @@ class Installation:
 
     async def stop(self) -> None:
         await self.runner.stop()
-        await asyncio.gather(self.delivery.stop(STOP_GRACE), self.welcomes.stop(STOP_GRACE))
+        await asyncio.gather(
+            self.delivery.stop(STOP_GRACE), self.welcomes.stop(STOP_GRACE), self.talks.stop()
+        )
         await self.parts.close()

@@ -31,6 +31,7 @@ from mknock.services.list_leaving import ListLeaver
 from mknock.services.list_publishing import Publisher
 from mknock.services.list_reports import ListReports
 from mknock.services.moderation import Moderation
+from mknock.services.proof_codes import KEY as PROOF_KEY
 from mknock.services.room_findings import RoomFindings
 from mknock.services.rule_book import RuleBook
 from mknock.services.rule_making import RuleMaker
@@ -50,7 +51,7 @@ from mknock.wiring.doors import doors_of
 log = get_logger(__name__)
 
 API_KEY = "api-key"
-KEPT_SECRETS = (API_KEY, SECRET, PROGRESS, PAGE_KEY)
+KEPT_SECRETS = (API_KEY, SECRET, PROGRESS, PAGE_KEY, PROOF_KEY)
 """The names of the store's secrets that only SECRET_KEY opens, if it was set when they were kept."""
 
 

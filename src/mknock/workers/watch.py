@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from mknock.domain.doors import Door
 from mknock.domain.errors import HomeserverError, Refused
@@ -13,6 +14,7 @@ from mknock.ports import Encryption, Homeserver, LostPosition, News, RoomNews, S
 from mknock.services.doors import Doors
 from mknock.services.list_following import ListFollower
 from mknock.services.memberships import Memberships
+from mknock.services.proof_talks import ProofTalks
 from mknock.services.sessions import OwnSession
 from mknock.telemetry import get_logger
 
@@ -29,7 +31,7 @@ class Watch:
     What may have been missed (no position yet, one that the homeserver no longer
     knows, a gap) leads to a comparison of the whole room with the record. ``on_change``
     is called when a room's settings have changed, ``on_trouble`` when we cannot listen.
-    With ``lists`` policy rooms are listened to as well.
+    With ``lists`` policy rooms are listened to as well; ``talks`` hears who invites us.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Watch:
         *,
         encryption: Encryption | None = None,
         lists: ListFollower | None = None,
+        talks: ProofTalks | None = None,
         hurry: Callable[[str], Awaitable[None]],
         on_change: Callable[[], Awaitable[None]],
         on_trouble: Callable[[], None] = lambda: None,
@@ -53,6 +56,7 @@ class Watch:
         self._session = session
         self._encryption = encryption
         self._lists = lists
+        self._talks = talks
         self._other_rooms = asyncio.Event()
         self._hurry = hurry
         self._on_change = on_change
@@ -120,7 +124,10 @@ class Watch:
         if self._encryption is not None:
             ours = {door.room_id for door in self._doors}  # nothing is sent into policy rooms
             rooms = {room_id: room for room_id, room in news.rooms.items() if room_id in ours}
-            await self._encryption.heard(replace(news, rooms=rooms))
+            to_device = await self._wanted(news.to_device)
+            await self._encryption.heard(replace(news, rooms=rooms, to_device=to_device))
+        if self._talks is not None:
+            self._talks.heard(news.invitations)
         for door in self._doors:
             await self._take_in_room(door, news.rooms.get(door.room_id, RoomNews()), anew=anew)
             if door.room_id in news.gone:
@@ -129,6 +136,14 @@ class Watch:
             await self._take_in_lists(self._lists, news, anew=anew)
         for user_id in news.devices_changed:
             await self._hurry(user_id)
+
+    async def _wanted(self, sent: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+        """Of what was sent to our device, what comes from people who may be about to prove their account."""
+        senders = [event["sender"] for event in sent if isinstance(event.get("sender"), str)]
+        if self._talks is None or not senders:
+            return ()
+        wanted = await self._talks.senders_wanted(senders)
+        return tuple(event for event in sent if event.get("sender") in wanted)
 
     async def _take_in_room(self, door: Door, room: RoomNews, *, anew: bool) -> None:
         for event in room.events:

@@ -124,6 +124,15 @@ def put_account_data(asked: Asked) -> Json:
     return {}
 
 
+def account_data(asked: Asked) -> Json:
+    if asked.sender != asked.params["user"]:
+        raise forbidden("Cannot get account data for other users.")
+    kept = asked.world.accounts.add(asked.sender).account_data
+    if asked.params["type"] not in kept:
+        raise not_found("Account data not found")
+    return kept[asked.params["type"]]
+
+
 def joined_rooms(asked: Asked) -> Json:
     sender = asked.sender
     rooms = asked.world.rooms.items()
@@ -147,7 +156,7 @@ def create_room(asked: Asked) -> Json:
     if "name" in wishes:
         room.write("m.room.name", {"name": wishes["name"]})
     for user_id in invitees:
-        _invite(asked, room, user_id, {})
+        _invite(asked, room, user_id, {"is_direct": True} if wishes.get("is_direct") else {})
     if "room_alias_name" in wishes:
         asked.world.aliases[f"#{wishes['room_alias_name']}:{SERVER_NAME}"] = room.room_id
     return {"room_id": asked.world.keep(room).room_id}

@@ -47,6 +47,7 @@ ROUTES = (
     Route("profile", "GET", "profile/{user}", endpoints.profile),
     Route("put_displayname", "PUT", "profile/{user}/displayname", endpoints.put_displayname),
     Route("put_account_data", "PUT", "user/{user}/account_data/{type}", endpoints.put_account_data),
+    Route("account_data", "GET", "user/{user}/account_data/{type}", endpoints.account_data),
     Route("joined_rooms", "GET", "joined_rooms", endpoints.joined_rooms),
     Route("create_room", "POST", "createRoom", endpoints.create_room),
     Route("directory", "GET", "directory/room/{alias}", endpoints.directory),

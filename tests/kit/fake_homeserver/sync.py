@@ -25,7 +25,7 @@ def sync(asked: Asked) -> Json:
     rooms = [
         (room, _news_of(room, caller, since, wanted))
         for room in asked.world.rooms.values()
-        if room.room_id in wanted.get("rooms", [room.room_id])
+        if room.room_id in wanted.get("rooms", [room.room_id]) or room.membership(caller) == "invite"
     ]
     answer: Json = {
         "next_batch": f"s{happened_so_far()}",
@@ -84,9 +84,19 @@ def _news_of(room: Room, caller: str, since: int, wanted: Json) -> tuple[str, Js
     if own is None or own.number <= since:
         return "", {}
     if membership == "invite":
-        return "invite", {"invite_state": {"events": []}}
+        return "invite", {"invite_state": {"events": _stripped(room, own)}}
     # Who comes without a position is not told where they once were.
     return ("leave" if since and membership in ("leave", "ban") else "", _timeline([own], limited=False))
+
+
+def _stripped(room: Room, own: Event) -> list[Json]:
+    """What somebody who is invited sees of the room (specification, "Stripped state")."""
+    kinds = ("m.room.create", "m.room.name", "m.room.canonical_alias", "m.room.join_rules", "m.room.encryption")
+    shown = [own, *(event for event in room.state() if event.type in kinds)]
+    return [
+        {"type": each.type, "state_key": each.state_key, "sender": each.sender, "content": each.content}
+        for each in shown
+    ]
 
 
 def _of_joined(room: Room, caller: str, since: int, wanted: Json) -> Json:

@@ -61,6 +61,14 @@ class WithoutExtra:
     ) -> dict[str, Any]:
         raise EncryptionUnavailable(NO_EXTRA)
 
+    async def decrypt(
+        self,
+        room_id: str,  # noqa: ARG002  the protocol's arguments
+        sender: str,  # noqa: ARG002
+        content: Mapping[str, Any],  # noqa: ARG002
+    ) -> Mapping[str, Any] | None:
+        return None
+
     async def heard(self, news: News) -> None: ...
 
 

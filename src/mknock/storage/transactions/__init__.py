@@ -30,6 +30,7 @@ from mknock.storage.transactions.ruling import (
 )
 from mknock.storage.transactions.sharing import put_secrets, settle_secret, take_lease, tidy
 from mknock.storage.transactions.steps import Rows, Step, Steps, one, write
+from mknock.storage.transactions.talking import begin_talk, go_on_talking
 
 __all__ = [
     "EVENT_KEPT",
@@ -41,11 +42,13 @@ __all__ = [
     "add_link",
     "add_list",
     "admit",
+    "begin_talk",
     "block",
     "change",
     "change_rules",
     "claim",
     "count_request",
+    "go_on_talking",
     "hurry",
     "import_knocks",
     "mark_in_file",

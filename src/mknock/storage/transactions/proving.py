@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mknock.domain.knocks import OPEN, Decision, Knock, proved
+from mknock.domain.knocks import OPEN, Decision, Knock, KnockState, Reason, proved
 from mknock.ports import Attempt, Entry
 from mknock.storage import sql
 from mknock.storage.rows import answers_text
@@ -28,6 +28,8 @@ def mark_proven(attempt: Attempt, before: Knock, decision: Decision | None) -> S
         knocking=attempt.knocking,
         answers=attempt.submission.answers,
     )
+    if before.reason is Reason.UNPROVEN and after.state is KnockState.HELD:
+        after = replace(after, due_at=attempt.door.held_until(after.reason, attempt.at))  # for a moderator now
     yield sql.PROVE_KNOCK, (before.id, answers_text(after.answers), attempt.at)
     # A claim of before does not know of this: it ends.
     yield write_knock(before, after, fence=before.fence + 1)
