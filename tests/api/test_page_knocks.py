@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from hashlib import sha256
 from typing import Any
 
 import httpx2
@@ -14,6 +13,7 @@ from tests.api.visiting import DOORS, FILLED, PAGE, TARA, opened, proof, sent, s
 from mknock.domain.knocks import Answer, KnockState, Reason
 from mknock.domain.rules import Rule, RuleKind
 from mknock.ports import Entry
+from mknock.services.proof_codes import ProofCodes
 
 S = KnockState
 
@@ -63,7 +63,8 @@ async def test_the_status_page_leads_to_the_knock_by_a_hash_alone(garden: Runnin
     store = garden.installation.parts.store
     (kept,) = await garden.knocks_of(TARA)
     assert await store.knock_with_receipt(token) is None
-    found = await store.knock_with_receipt(sha256(token.encode()).hexdigest())
+    codes = ProofCodes(store)
+    found = await store.knock_with_receipt(await codes.receipt_of(await codes.code_of(token)))
     assert found is not None
     assert found.id == kept.id
 

@@ -233,6 +233,15 @@ def test_who_fills_in_the_page_faster_than_a_person_is_held(timely: bool, outcom
     assert too_fast(on_the_page(timely=timely), known()).outcome is outcome
 
 
+@pytest.mark.parametrize("check", [proof_of_work, too_fast])
+def test_where_people_prove_their_account_their_browser_has_nothing_to_prove(check: Check) -> None:
+    door = replace(DOOR, policy=Policy.PROVE_FIRST)
+    attempt = replace(on_the_page(worked=False, timely=False), door=door)
+    assert check(attempt, known()) == ADMITTED
+    assert decide(attempt, known()).reason is Reason.UNPROVEN
+    assert decide(replace(attempt, proven=True), known()) == ADMITTED
+
+
 def test_a_proof_of_work_lets_nobody_in_who_is_blocked() -> None:
     assert decide(on_the_page(worked=True), known(rule=RULE)).reason is Reason.BLOCKED
 

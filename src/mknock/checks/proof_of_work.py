@@ -7,7 +7,10 @@ from mknock.ports import Attempt, Facts
 
 
 def proof_of_work(attempt: Attempt, _: Facts) -> Decision:
-    """Hold who was asked for a proof of work and showed none: it may be a person without JavaScript."""
-    if attempt.submission.worked is False:
+    """Hold who was asked for a proof of work and showed none: it may be a person without JavaScript.
+
+    Where people prove their account, that says more.
+    """
+    if attempt.submission.worked is False and not attempt.door.wants_proof:
         return Decision(Outcome.HOLD, Reason.NO_PROOF_OF_WORK)
     return ADMITTED

@@ -100,7 +100,7 @@ class HomeserverGateway:
         return [room for room in rooms if isinstance(room, str)]
 
     async def invitations(self) -> Sequence[Invitation]:
-        """The open invitations, by a first /sync, which takes nothing from anybody. Synapse says the same for 2 minutes."""
+        """The open invitations. A first /sync takes nothing from anybody; Synapse says the same for two minutes."""
         data = await self._client.request(
             "GET", (V3, "sync"), what="looking for invitations", params=invitations_params()
         )

@@ -32,20 +32,16 @@ LET_IN: Final = (
     "Danke, das Konto gehört dir. Du wirst eingelassen: Die Einladung ist gleich in deiner App.",
 )
 WAITS: Final = (
-    "Thank you, this account is yours. A moderator looks at your request; if they let you in, the invitation comes by"
-    " itself.",
-    "Danke, das Konto gehört dir. Deine Anfrage sieht sich noch jemand an; wenn du eingelassen wirst, kommt die"
-    " Einladung von selbst.",
+    "Thank you, this account is yours. A moderator looks at your request; the invitation comes if they let you in.",
+    "Danke, das Konto gehört dir. Deine Anfrage sieht sich noch jemand an; die Einladung kommt, wenn es klappt.",
 )
 IS_IN: Final = (
     "Thank you, this account is yours. It is in already.",
     "Danke, das Konto gehört dir. Es ist schon dabei.",
 )
 UNREADABLE: Final = (
-    "I cannot read encrypted messages here. Please start a new chat with me without encryption, if your app offers"
-    " that; otherwise ask whoever gave you the form.",
-    "Verschlüsselte Nachrichten kann ich hier nicht lesen. Bitte beginne einen neuen Chat mit mir ohne"
-    " Verschlüsselung, wenn deine App das anbietet; sonst frag, wer dir das Formular gegeben hat.",
+    "I cannot read this encrypted message. Please start a new chat with me, without encryption if your app offers it.",
+    "Diese verschlüsselte Nachricht kann ich nicht lesen. Bitte beginne einen neuen Chat mit mir, unverschlüsselt.",
 )
 
 Text = tuple[str, str]

@@ -186,9 +186,7 @@ ROOMS_TO_LEAVE = "SELECT room_id, list FROM rooms_to_leave ORDER BY at, room_id"
 LEAVE_ROOM = """INSERT INTO rooms_to_leave (room_id, list, at) VALUES ($1, $2, $3)
  ON CONFLICT (room_id) DO UPDATE SET list = excluded.list, at = excluded.at"""
 DROP_ROOM_TO_LEAVE = "DELETE FROM rooms_to_leave WHERE room_id = $1 RETURNING room_id"
-DIRECT_ROOMS = (
-    f"SELECT {DIRECT_ROOM_COLUMNS} FROM direct_rooms WHERE state <> 'left' ORDER BY id LIMIT $1"  # noqa: S608
-)
+DIRECT_ROOMS = f"SELECT {DIRECT_ROOM_COLUMNS} FROM direct_rooms WHERE state <> 'left' ORDER BY id LIMIT $1"  # noqa: S608
 _COUNTED = (
     "state <> 'left'",
     "state <> 'left' AND (room_id = $1 OR user_key = $2)",
@@ -200,9 +198,7 @@ TALKS = f"""SELECT {_TALKS}, sum(CASE WHEN user_key = $2 AND began_at > $3 THEN 
  FROM direct_rooms"""  # noqa: S608
 """How many there are: now, now with this person or in this room, of the last hour, of this person in a day; and their
 wrong codes of the last hour."""
-ADD_DIRECT_ROOM = (
-    f"INSERT INTO direct_rooms ({DIRECT_ROOM_COLUMNS}) VALUES ({_places(DIRECT_ROOM_COLUMNS)})"  # noqa: S608
-)
+ADD_DIRECT_ROOM = f"INSERT INTO direct_rooms ({DIRECT_ROOM_COLUMNS}) VALUES ({_places(DIRECT_ROOM_COLUMNS)})"  # noqa: S608
 WRITE_DIRECT_ROOM = """UPDATE direct_rooms SET state = $3, wrong = $4, heard = $5, fence = $6, expires_at = $7
  WHERE id = $1 AND fence = $2 RETURNING id"""
 

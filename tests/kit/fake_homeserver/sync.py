@@ -91,7 +91,13 @@ def _news_of(room: Room, caller: str, since: int, wanted: Json) -> tuple[str, Js
 
 def _stripped(room: Room, own: Event) -> list[Json]:
     """What somebody who is invited sees of the room (specification, "Stripped state")."""
-    kinds = ("m.room.create", "m.room.name", "m.room.canonical_alias", "m.room.join_rules", "m.room.encryption")
+    kinds = (
+        "m.room.create",
+        "m.room.name",
+        "m.room.canonical_alias",
+        "m.room.join_rules",
+        "m.room.encryption",
+    )
     shown = [own, *(event for event in room.state() if event.type in kinds)]
     return [
         {"type": each.type, "state_key": each.state_key, "sender": each.sender, "content": each.content}

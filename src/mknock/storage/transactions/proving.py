@@ -29,7 +29,9 @@ def mark_proven(attempt: Attempt, before: Knock, decision: Decision | None) -> S
         answers=attempt.submission.answers,
     )
     if before.reason is Reason.UNPROVEN and after.state is KnockState.HELD:
-        after = replace(after, due_at=attempt.door.held_until(after.reason, attempt.at))  # for a moderator now
+        after = replace(
+            after, due_at=attempt.door.held_until(after.reason, attempt.at)
+        )  # for a moderator now
     yield sql.PROVE_KNOCK, (before.id, answers_text(after.answers), attempt.at)
     # A claim of before does not know of this: it ends.
     yield write_knock(before, after, fence=before.fence + 1)
