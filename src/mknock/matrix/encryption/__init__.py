@@ -1,4 +1,4 @@
-"""Encrypting what Knock sends into encrypted rooms (design decision 5). It only sends.
+"""Encrypting what Knock sends into encrypted rooms (design decision 5), and reading in direct rooms alone.
 
 ::
 
@@ -9,6 +9,8 @@
     ├── Devices (devices)                   who has which devices
     ├── RoomKeys (megolm)                   a room's session, and who has its key
     │   └── OlmSessions (olm)               how the key gets to a device
+    ├── Hearing (hearing)                   the keys and messages of a person who proves their account
+    │   └── inbox                           what their devices sent, until it is needed
     └── Drawer (drawer)                     the state in the store, with one writer at a time
 
 ``vodozemac`` does the cryptography of Olm and Megolm. It comes with the extra

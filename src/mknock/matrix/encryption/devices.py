@@ -99,6 +99,10 @@ class Devices:
         for user_id in changed:
             self._known.pop(user_id, None)
 
+    def forget(self, user_id: str) -> None:
+        """Ask anew for this person's devices: we share no room yet, so /sync may not tell of changes."""
+        self._known.pop(user_id, None)
+
     async def of(self, people: Collection[str]) -> dict[str, Known]:
         """Everybody's devices. A homeserver that does not answer leaves only its own people unknown.
 

@@ -9,9 +9,11 @@ from typing import Any, Final, Protocol
 
 from mknock.domain.errors import EncryptionUnavailable, HomeserverError, Refused
 from mknock.matrix.client import MatrixClient
+from mknock.matrix.encryption import inbox
 from mknock.matrix.encryption.cross_signing import CrossSigning, Published, published
-from mknock.matrix.encryption.devices import Devices
+from mknock.matrix.encryption.devices import Devices, Known
 from mknock.matrix.encryption.drawer import Drawer, OutOfTurn, Secrets
+from mknock.matrix.encryption.hearing import Hearing, has_news
 from mknock.matrix.encryption.megolm import RoomKeys, begin_era
 from mknock.matrix.encryption.own_device import (
     ONE_TIME_KEYS,
@@ -152,8 +154,20 @@ class Machine:
     async def decrypt(
         self, room_id: str, sender: str, content: Mapping[str, Any]
     ) -> Mapping[str, Any] | None:
-        """Decrypt a message of somebody in a direct room."""
-        return None
+        """Decrypt a message of somebody in a direct room, with the keys that their devices have sent us."""
+        if await self.problem() or (us := self._us) is None:
+            return None
+        drawer = self._drawer(us.user_id, us.device_id)
+        devices: Known = ()
+        if await has_news(drawer, sender):
+            self._devices.forget(sender)
+            devices = (await self._devices.of([sender]))[sender]
+        async with self._working:
+            await drawer.begin()
+            hearing = Hearing(drawer, us, self._clock)
+            if devices:  # else their homeserver did not say, and is asked again
+                await hearing.take_in(sender, devices)
+            return await hearing.read(room_id, sender, content)
 
     async def heard(self, news: News) -> None:
         """Take in what /sync says of devices, of our own keys, and of people who left."""
@@ -162,6 +176,7 @@ class Machine:
         if me[0] in news.devices_changed:
             self._settled_until = 0.0
         drawer = self._drawer(*me)
+        await inbox.keep(drawer, news.to_device, self._clock())
         for room_id, room in news.rooms.items():
             if _somebody_left(room):
                 await begin_era(drawer, room_id, secrets.token_hex(8), self._clock())

@@ -25,7 +25,7 @@ from mknock.telemetry import get_logger
 log = get_logger(__name__)
 
 LIFETIME: Final = 7 * 86400.0
-"""Seconds a session is used. We do not read, so nobody could tell us that they have lost theirs: new ones heal that."""
+"""Seconds a session is used. Nobody tells us that they have lost theirs: new ones heal that."""
 
 Kept = Mapping[str, Any]
 
@@ -66,11 +66,11 @@ class OlmSessions:
                 entry = {"curve25519": device.curve25519, "pickle": session.pickle(PICKLE_KEY)}
                 made_at = _made_at(kept[device.user_id].get(device.device_id), device, self._clock())
                 kept[device.user_id][device.device_id] = {**entry, "made_at": made_at}
-        return envelopes, {_name(user): sessions_of for user, sessions_of in kept.items()}
+        return envelopes, {sessions_name(user): sessions_of for user, sessions_of in kept.items()}
 
     async def _kept(self, user_id: str) -> dict[str, Any]:
         """The kept sessions with a person's devices, without those whose time is over."""
-        kept, now = await self._drawer.read(_name(user_id)) or {}, self._clock()
+        kept, now = await self._drawer.read(sessions_name(user_id)) or {}, self._clock()
         return {
             device_id: entry for device_id, entry in kept.items() if 0 <= now - entry["made_at"] < LIFETIME
         }
@@ -165,7 +165,8 @@ def _begun_with(account: vodozemac.Account, identity: str, one_time: str) -> vod
         return None
 
 
-def _name(user_id: str) -> str:
+def sessions_name(user_id: str) -> str:
+    """Under what the sessions that we began with a person's devices are kept."""
     return f"olm:{user_id}"
 
 

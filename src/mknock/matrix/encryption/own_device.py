@@ -22,7 +22,7 @@ log = get_logger(__name__)
 ACCOUNT: Final = "account"
 SIGNED_KEY: Final = "signed_curve25519"
 ONE_TIME_KEYS: Final = 20
-"""One-time keys on the homeserver. We only send, so they just spare others a failed request."""
+"""One-time keys on the homeserver: by one of them somebody begins to send us their keys."""
 PICKLE_KEY: Final = bytes(32)
 """No encryption of its own: the store seals every secret (promise 10)."""
 
