@@ -14,6 +14,7 @@ from tests.chaos.knockers import TOKEN
 from tests.integration.house import House, Way, opened
 from tests.kit.account import Account
 from tests.kit.cast import new_name
+from tests.kit.nio_reader import NioReader
 from tests.kit.processes import wait_until
 from tests.kit.synapse import Synapse
 
@@ -138,10 +139,62 @@ async def test_a_process_that_is_killed_leaves_the_talk_to_another(synapse: Syna
         room = await chat(person, account)
         await wait_until(lambda: says(person, room, account, "send me the code"), within=15)
         line = [line for line in house.output.splitlines() if "this process has the turn" in line][-1]
-        turn = re.findall(r"pid=\D*(\d+)", line)[0]
+        turn = re.findall(r"pid\W+(\d+)", line)[0]
         await asyncio.create_subprocess_exec("kill", "-9", turn)
         await person.send_text(room, code, transaction=new_name("t"))
 
         await wait_until(lambda: is_invited(house, person), within=30)
         texts = await said(person, room, account)
         assert len([text for text in texts if "You are let in" in text]) == 1
+
+
+# --- encrypted chats
+
+ENCRYPTED: dict[str, Any] = {
+    "initial_state": [{"type": "m.room.encryption", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}]
+}
+
+
+async def reads(reader: NioReader, room: str, words: str) -> bool:
+    return any(text is not None and words in text for text in await reader.read(room))
+
+
+async def test_in_an_encrypted_chat_the_code_is_read_and_the_answer_readable(
+    house: House, tmp_path: Path
+) -> None:
+    person = await house.somebody()
+    async with NioReader.opened(person, tmp_path / "app") as app:
+        code, account = await code_for(house, person)
+        room = await chat(person, account, **ENCRYPTED)
+        await wait_until(lambda: reads(app, room, "send me the code"), within=20)
+        await app.write(room, code)
+
+        await wait_until(lambda: is_invited(house, person), within=15)
+        await wait_until(lambda: reads(app, room, "You are let in"), within=5)
+        assert await said(person, room, account) == []
+
+
+async def test_a_code_that_is_written_before_the_bot_is_there_is_read(house: House, tmp_path: Path) -> None:
+    person = await house.somebody()
+    async with NioReader.opened(person, tmp_path / "app") as app:
+        code, account = await code_for(house, person)
+        room = await chat(person, account, **ENCRYPTED)
+        await app.write(room, code)
+
+        await wait_until(lambda: is_invited(house, person), within=20)
+
+
+async def test_who_proves_a_second_account_in_another_encrypted_chat_is_read_too(
+    house: House, tmp_path: Path
+) -> None:
+    """The app goes on with the session that it has with the bot."""
+    person = await house.somebody()
+    async with NioReader.opened(person, tmp_path / "app") as app:
+        code, account = await code_for(house, person)
+        first = await chat(person, account, **ENCRYPTED)
+        await app.write(first, "AAAA-AAAA")
+        await wait_until(lambda: reads(app, first, "does not fit"), within=20)
+        second = await chat(person, account, **ENCRYPTED)
+        await wait_until(lambda: reads(app, second, "send me the code"), within=20)
+        await app.write(second, code)
+        await wait_until(lambda: is_invited(house, person), within=20)

@@ -53,6 +53,13 @@ class NioReader:
             found = [_text_of(event) for event in news.timeline.events if _is_message(event)]
             self._read.setdefault(room, []).extend(found)
 
+    async def write(self, room: str, text: str) -> None:
+        """Send a message, encrypted for every device of whoever is in the room or invited."""
+        await self.sync()
+        content = {"msgtype": "m.text", "body": text}
+        answer = await self._app.room_send(room, "m.room.message", content, ignore_unverified_devices=True)
+        assert isinstance(answer, nio.RoomSendResponse), answer
+
     async def read(self, room: str) -> list[str | None]:
         """The texts of all messages so far; None for one that it cannot decrypt."""
         await self.sync()
@@ -60,9 +67,9 @@ class NioReader:
 
 
 def _is_message(event: Any) -> bool:
-    return isinstance(event, nio.RoomMessageText | nio.MegolmEvent)
+    return isinstance(event, nio.RoomMessageText | nio.RoomMessageNotice | nio.MegolmEvent)
 
 
 def _text_of(event: Any) -> str | None:
     """The text of a message that was encrypted and could be decrypted."""
-    return event.body if isinstance(event, nio.RoomMessageText) and event.decrypted else None
+    return event.body if not isinstance(event, nio.MegolmEvent) and event.decrypted else None
