@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
-from tests.browser.visits import ENVIRONMENT, Knock, Visits, describe
+from tests.browser.visits import ENVIRONMENT, Knock, Visits, describe, learn
 from tests.kit.processes import Server
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -23,6 +23,7 @@ def knock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Knock]:
     """A running Knock whose homeserver is away: nobody is invited, and everything is kept."""
     folder = tmp_path_factory.mktemp("knock")
     describe(folder)
+    asyncio.run(learn(folder))
     with Server.uvicorn(folder, {**ENVIRONMENT, "DATA_DIR": str(folder)}) as server:
         asyncio.run(server.wait_ready())
         yield Knock(server)

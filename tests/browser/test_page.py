@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
-from tests.browser.visits import Knock, Visits, faults_of, fill_in, send
+from tests.browser.visits import BOT, Knock, Visits, faults_of, fill_in, send
 
 PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
 
@@ -112,6 +112,27 @@ def test_a_mistake_that_is_mended_needs_no_patience(visits: Visits, knock: Knock
     assert knock.record("@mended:knock.test")["reason"] == "passed"
 
 
+# --- proving the account
+
+
+def test_a_visitor_is_led_from_the_form_to_the_code_and_the_bot(visits: Visits, knock: Knock) -> None:
+    page = visits.page("-shed", java_script_enabled=False)
+    page.fill("#matrix_id", "@shedder:knock.test")
+    page.click("button")
+    page.wait_for_url("**/s/*")
+
+    assert re.fullmatch("[0-9A-Z]{4}-[0-9A-Z]{4}", page.inner_text(".code"))
+    assert page.get_attribute("ol a", "href") == f"https://matrix.to/#/{BOT}"
+    assert page.inner_text("ol a") == BOT
+    assert knock.record("@shedder:knock.test")["reason"] == "unproven"
+
+
+def test_one_click_selects_the_whole_code(visits: Visits) -> None:
+    page = visits.page("-shed/s/token")
+    page.click(".code")
+    assert page.evaluate("getSelection().toString()") == page.inner_text(".code")
+
+
 # --- while it is filled in
 
 
@@ -195,7 +216,7 @@ def test_the_button_has_the_owners_colour(visits: Visits) -> None:
     assert colours == ["rgb(242, 194, 0)", "rgb(0, 0, 0)"]
 
 
-@pytest.mark.parametrize("path", ["", "/s/token"])
+@pytest.mark.parametrize("path", ["", "/s/token", "-shed/s/token", "-shed/s/token?lang=de"])
 def test_nothing_is_wider_than_a_phone(visits: Visits, path: str) -> None:
     page = visits.page(path, **PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") == 360
@@ -224,7 +245,7 @@ def test_the_logo_is_there(visits: Visits) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", ["", "?lang=de", "/s/token", "-that-is-none"])
+@pytest.mark.parametrize("path", ["", "?lang=de", "/s/token", "-shed", "-shed/s/token", "-that-is-none"])
 def test_axe_finds_nothing_wrong(visits: Visits, path: str, scheme: str) -> None:
     assert faults_of(visits.page(path, color_scheme=scheme)) == []
 

@@ -15,6 +15,9 @@ import httpx2
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 from tests.kit.processes import Server
 
+from mknock.services.readiness import ACCOUNT
+from mknock.storage.sqlite import SqliteStore
+
 API_KEY = "key-of-the-browsers-tests"
 ENVIRONMENT = {
     "NEW_ROOM_ID": "!main:knock.test",
@@ -73,10 +76,27 @@ key = "adult"
 label = "I am 18 or older."
 kind = "agree"
 required = true
+
+[doors.garden-shed]
+room = "!shed:knock.test"
+policy = "prove-first"
+[doors.garden-shed.page]
+title = "Garden shed"
+colour = "#f2c200"
 '''
+BOT = "@the-knock-of-the-community-garden:knock.test"
+"""The account that Knock acts as: it was learnt when the homeserver was there."""
 LOGO = bytes.fromhex("47494638396101000100800000f2c20000000021f90401000000002c00000000010001000002024401003b")
 AS_LONG_AS_A_PERSON = 3.6
 """Seconds from opening the form to sending it."""
+
+
+async def learn(folder: Path) -> None:
+    """Let the store be as after a time in which the homeserver was there."""
+    store = SqliteStore(folder / "knock.db")
+    await store.open()
+    await store.put_secret(ACCOUNT, BOT)
+    await store.close()
 
 
 def describe(folder: Path) -> None:

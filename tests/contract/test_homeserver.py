@@ -28,7 +28,7 @@ from tests.kit.synapse import Synapse
 
 from mknock import ports
 from mknock.domain.errors import HomeserverUnavailable, Refused, TokenRefused
-from mknock.ports import Existence, Membership, RoomAddress
+from mknock.ports import Existence, Invitation, Membership, RoomAddress
 
 # Who we are
 
@@ -445,3 +445,111 @@ async def test_news_of_policy_rules_is_heard(cast: Cast, knock: ports.Homeserver
     assert [(event.kind, event.key, event.content) for event in news.rooms[room].events] == [
         (POLICY, "rule", RULE)
     ]
+
+
+# Direct rooms
+
+
+async def chat_of(person: Account, bot: Account, **wishes: object) -> str:
+    content = {"preset": "trusted_private_chat", "is_direct": True, "invite": [bot.user_id], **wishes}
+    return await person.create_room(**content)
+
+
+@pytest.fixture
+async def bot(cast: Cast) -> Account:
+    """A bot of its own, so that no other invitation is among those that it has."""
+    return await cast.homeserver.user(new_name("direct"))
+
+
+async def test_an_invitation_is_heard_whatever_rooms_we_listen_to(
+    cast: Cast, bot: Account, acting_as: Knocker
+) -> None:
+    acting = await acting_as(bot)
+    position = (await acting.sync(None, [cast.room], timeout=0)).position
+    person = await cast.somebody()
+    room = await chat_of(person, bot)
+
+    news = await acting.sync(position, [cast.room], timeout=5)
+
+    assert news.invitations == (Invitation(room, person.user_id, direct=True),)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "direct"),
+    [
+        ({"is_direct": True, "name": "Some room"}, True),
+        ({"is_direct": False}, True),
+        ({"is_direct": False, "name": "Some room"}, False),
+    ],
+)
+async def test_open_invitations_say_by_whom_and_whether_they_are_meant_for_us_two(
+    cast: Cast, bot: Account, acting_as: Knocker, wishes: dict[str, object], direct: bool
+) -> None:
+    person = await cast.somebody()
+    room = await chat_of(person, bot, **wishes)
+    (invitation,) = await (await acting_as(bot)).invitations()
+
+    name = str(wishes.get("name", ""))
+    assert invitation == Invitation(room, person.user_id, name, direct=direct)
+
+
+async def test_what_one_person_said_is_read_newest_first(
+    cast: Cast, bot: Account, acting_as: Knocker
+) -> None:
+    acting, person, other = await acting_as(bot), await cast.somebody(), await cast.somebody()
+    room = await chat_of(person, bot)
+    await acting.join(room)
+    await person.invite(room, other.user_id)
+    await other.join(room)
+    sent = [await person.send_text(room, f"text {number}", transaction=f"t{number}") for number in range(12)]
+    await other.send_text(room, "not this", transaction="t")
+    await acting.send(room, "m.room.message", "t", {"msgtype": "m.text", "body": "nor this"})
+
+    said = await acting.said(room, person.user_id)
+
+    assert [message.event_id for message in said] == sent[:1:-1]
+    assert said[0].content["body"] == "text 11"
+    assert said[0].at == pytest.approx(time.time(), abs=30)
+
+
+async def test_nothing_is_said_to_those_outside(cast: Cast, bot: Account, acting_as: Knocker) -> None:
+    person = await cast.somebody()
+    room = await chat_of(person, await cast.somebody())
+    with pytest.raises(Refused):
+        await (await acting_as(bot)).said(room, person.user_id)
+
+
+async def test_a_room_is_left_an_invitation_declined_and_neither_twice(
+    cast: Cast, bot: Account, acting_as: Knocker
+) -> None:
+    acting, person = await acting_as(bot), await cast.somebody()
+    joined, invited_to = await chat_of(person, bot), await chat_of(person, bot)
+    await acting.join(joined)
+    for room in (joined, invited_to):
+        await acting.leave(room)
+        assert await person.membership(room, bot.user_id) == "leave"
+
+
+async def test_entering_a_room_twice_is_as_once(cast: Cast, bot: Account, acting_as: Knocker) -> None:
+    acting, person = await acting_as(bot), await cast.somebody()
+    room = await chat_of(person, bot)
+    for _ in range(2):
+        await acting.join(room)
+    assert await person.membership(room, bot.user_id) == "join"
+
+
+async def test_an_invitation_that_was_taken_back_cannot_be_accepted(
+    cast: Cast, bot: Account, acting_as: Knocker
+) -> None:
+    person = await cast.somebody()
+    room = await chat_of(person, bot, preset="private_chat")
+    await person.kick(room, bot.user_id)
+    with pytest.raises(Refused):
+        await (await acting_as(bot)).join(room)
+
+
+async def test_our_accounts_settings_are_read(bot: Account, acting_as: Knocker) -> None:
+    acting, kind = await acting_as(bot), "m.invite_permission_config"
+    assert await acting.account_data(kind) == {}
+    await bot.set_invite_block()
+    assert await acting.account_data(kind) == {"default_action": "block"}

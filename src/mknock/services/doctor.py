@@ -14,6 +14,7 @@ from mknock.services.blocklist_file import WHAT, BlocklistFile
 from mknock.services.doors import Doors
 from mknock.services.findings import Finding, bad, good, odd
 from mknock.services.list_findings import ListFindings
+from mknock.services.proof_findings import ProofFindings
 from mknock.services.remedies import remedy
 from mknock.services.room_findings import RoomFindings
 from mknock.services.sessions import OwnSession
@@ -51,6 +52,7 @@ class Doctor:
     secrets: Sequence[str] = ()
     file: BlocklistFile | None = None
     lists: ListFindings | None = None
+    proofs: ProofFindings | None = None
 
     async def examine(self) -> list[Finding]:
         findings = [await self._store(), *await self._homeserver()]
@@ -81,6 +83,8 @@ class Doctor:
             findings += await self.rooms.of(door, account)
         if self.lists is not None:
             findings += await self.lists.of(account)
+        if self.proofs is not None:
+            findings += await self.proofs.of(account)
         return [*findings, *await self._server()]
 
     async def _listens(self) -> Finding:

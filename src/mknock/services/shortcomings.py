@@ -9,6 +9,7 @@ from mknock.ports import Encryption, Homeserver
 from mknock.services.blocklist_file import BlocklistFile
 from mknock.services.doors import Doors
 from mknock.services.list_findings import ListFindings
+from mknock.services.proof_findings import ProofFindings
 from mknock.services.sessions import OwnSession
 from mknock.services.successors import Successors, is_in
 
@@ -26,6 +27,7 @@ class Shortcomings:
     encryption: Encryption | None = None
     file: BlocklistFile | None = None
     lists: ListFindings | None = None
+    proofs: ProofFindings | None = None
 
     async def of(self, account: str) -> dict[str, str]:
         """By its name, a sentence for the owner on each thing that does not work.
@@ -41,6 +43,7 @@ class Shortcomings:
                 continue
             found["invites"].append(await self._cannot_invite(door, account))
             found["welcome"].append(await self._cannot_welcome(door))
+        found["proofs"] = [await self.proofs.problem() if self.proofs else ""]
         found["blocklist"] = [self.file.shortcoming if self.file else ""]
         named = {name: "; ".join(filter(None, each)) for name, each in found.items() if any(each)}
         return named | (await self.lists.problems(account) if self.lists else {})

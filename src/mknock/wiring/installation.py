@@ -56,6 +56,7 @@ from mknock.wiring.parts import (
     list_reports_of,
     moderation_of,
     prepare,
+    proof_findings_of,
     publisher_of,
     rule_maker_of,
     session_of,
@@ -97,6 +98,7 @@ class Installation:
             parts.encryption,
             self.file,
             list_findings_of(parts),
+            proof_findings_of(parts, self.session),
         )
         described = DoorsAsDescribed(parts.settings)
         self.reload = Reload(parts.doors, described, described.sources, on_change=self._other_doors)

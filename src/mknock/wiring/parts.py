@@ -32,6 +32,7 @@ from mknock.services.list_publishing import Publisher
 from mknock.services.list_reports import ListReports
 from mknock.services.moderation import Moderation
 from mknock.services.proof_codes import KEY as PROOF_KEY
+from mknock.services.proof_findings import ProofFindings
 from mknock.services.room_findings import RoomFindings
 from mknock.services.rule_book import RuleBook
 from mknock.services.rule_making import RuleMaker
@@ -274,6 +275,10 @@ def list_findings_of(parts: Parts) -> ListFindings:
     return ListFindings(parts.store, parts.homeserver, publisher_of(parts))
 
 
+def proof_findings_of(parts: Parts, session: OwnSession) -> ProofFindings:
+    return ProofFindings(parts.homeserver, parts.doors, session, parts.encryption)
+
+
 def doctor_of(parts: Parts) -> Doctor:
     settings = parts.settings
     return Doctor(
@@ -289,6 +294,7 @@ def doctor_of(parts: Parts) -> Doctor:
         public_url=settings.public_url,
         secrets=KEPT_SECRETS,
         lists=list_findings_of(parts),
+        proofs=proof_findings_of(parts, session_of(parts)),
     )
 
 
