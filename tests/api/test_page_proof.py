@@ -160,6 +160,16 @@ async def test_the_page_is_in_the_visitors_language(proving: Running) -> None:
     assert "48 Stunden" in page.text
 
 
+@pytest.mark.parametrize(
+    ("lifetime", "said"),
+    [("90m", "good for 90 minutes"), ("2h", "good for 2 hours"), ("47h", "good for 47 hours")],
+)
+async def test_the_page_says_how_long_the_code_is_good(starting: Starting, lifetime: str, said: str) -> None:
+    async with starting(doors=PROVING.replace("2d", lifetime)) as running:
+        await running.installation.readiness.tick(0.0)
+        assert said in (await landed(running, await sent(running, TARA))).text
+
+
 async def test_as_long_as_the_account_is_unknown_the_page_says_so(
     proving: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:

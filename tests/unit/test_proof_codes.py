@@ -70,7 +70,9 @@ def test_letters_that_look_like_figures_are_read_as_those(typed: str, read: str)
     assert codes_in(typed) == [read]
 
 
-@pytest.mark.parametrize("text", ["", "hello", "how are you", "3K7Q", "3K7QWX9Z3K7QWX9Z", "UUUU-UUUU", "🙂" * 99])
+@pytest.mark.parametrize(
+    "text", ["", "hello", "how are you", "3K7Q", "3K7QWX9Z3K7QWX9Z", "UUUU-UUUU", "🙂" * 99]
+)
 def test_what_is_no_code_is_none(text: str) -> None:
     assert list(codes_in(text)) == []
 

@@ -131,7 +131,7 @@ async def test_a_chat_that_was_begun_before_the_knock_is_entered_after_it(provin
     await proving.work()
     assert proving.bot_is(room) == "invite"
     await proving.knock(person.user_id)
-    await proving.work()
+    await proving.after(TRY_AGAIN)
     assert proving.bot_is(room) == "join"
 
 
@@ -190,6 +190,45 @@ async def test_a_room_with_a_name_is_no_chat(proving: Proving, wishes: dict[str,
     room = await proving.chat(person, **wishes)
     await proving.work()
     assert proving.bot_is(room) == "invite"
+
+
+async def test_the_room_of_a_door_is_no_place_to_talk(proving: Proving) -> None:
+    person = proving.person()
+    await proving.knock(person.user_id)
+    room = await proving.chat(person)
+    shop = proving.shop
+    shop.doors.describe([*shop.doors.as_described, replace(shop.door, slug="new", room_id=room)])
+    await proving.work()
+    assert proving.bot_is(room) == "invite"
+
+
+async def test_strangers_invitations_are_not_looked_up_again_and_again(
+    proving: Proving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    knocks_of = proving.shop.store.knocks_of
+
+    async def noted(user_key: str, **more: object) -> list[Knock]:
+        asked.append(user_key)
+        return await knocks_of(user_key, **more)  # type: ignore[arg-type]
+
+    await proving.chat(proving.person("mallory"))
+    monkeypatch.setattr(proving.shop.store, "knocks_of", noted)
+    await proving.work(20)
+    assert asked == ["@mallory:knock.test"]
+
+
+async def test_a_room_that_takes_long_to_enter_keeps_nobody_else_waiting(
+    proving: Proving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mknock.services.proof_talks.ENTER_PATIENCE", 0.05)
+    slow = proving.person("slow")
+    await proving.knock(slow.user_id)
+    stuck = await proving.chat(slow)
+    proving.shop.fake.fail("join", hang=True, times=1)
+    await proving.work(1)
+    _, _, _, room = await opened(proving)
+    assert (proving.bot_is(stuck), proving.bot_is(room)) == ("invite", "join")
 
 
 async def test_a_chat_that_its_app_does_not_call_direct_is_entered(proving: Proving) -> None:

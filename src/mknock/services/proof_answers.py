@@ -54,6 +54,10 @@ class ProofAnswers:
         """The doors that want a proof."""
         return [door for door in self._doors if door.wants_proof]
 
+    def is_of_a_door(self, room_id: str) -> bool:
+        """Whether a door leads to that room: it is no place to talk, and is not to be left."""
+        return any(door.room_id == room_id for door in self._doors)
+
     async def recent(self, user_key: str) -> list[Knock]:
         """Somebody's knocks of late, newest first, whatever became of them (promise 6).
 

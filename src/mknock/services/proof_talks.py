@@ -8,14 +8,20 @@ proving what is proven, leaving what is left.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
 from mknock.domain.chance import new_id
 from mknock.domain.direct_rooms import DirectRoom, TalkLimits, TalkState
-from mknock.domain.errors import EncryptionUnavailable, KnockError, RateLimited, Refused
+from mknock.domain.errors import (
+    EncryptionUnavailable,
+    HomeserverUnavailable,
+    KnockError,
+    RateLimited,
+    Refused,
+)
 from mknock.domain.ids import key_of
 from mknock.ports import (
     Clock,
@@ -53,11 +59,19 @@ STALE_LIST: Final = 180.0
 MOST_WAITING: Final = 100
 """Invitations that are remembered, of people who may still knock; of each sender the newest."""
 TRY_AGAIN: Final = 5.0
-"""Seconds after which a step is tried again for which the homeserver gave no usable answer."""
+"""Seconds after which a step is tried again for which the homeserver gave no usable answer; and after which it is
+looked again whether somebody who has invited us has knocked."""
+ENTERING: Final = 4
+"""Rooms that are entered at once: it may take long, and others wait for the same homeserver."""
+ENTER_PATIENCE: Final = 10.0
+"""Seconds that entering a room may take, before the next has its turn; the homeserver goes on with it."""
 
 
 class ProofTalks:
-    """Has every talk. In one process of all (promise 9); the records are fenced all the same."""
+    """Has every talk. In one process of all (promise 9); the records are fenced all the same.
+
+    ``wake`` is called when somebody invites us.
+    """
 
     def __init__(
         self,
@@ -68,6 +82,7 @@ class ProofTalks:
         *,
         encryption: Encryption | None = None,
         limits: TalkLimits = TalkLimits(),  # noqa: B008 - it cannot be changed
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._homeserver = homeserver
@@ -75,7 +90,10 @@ class ProofTalks:
         self._clock = clock
         self._encryption = encryption
         self._limits = limits
+        self._wake = wake
+        self._entering = asyncio.Semaphore(ENTERING)
         self._waiting: dict[str, Invitation] = {}
+        self._asked_at: dict[str, float] = {}
         self._looked_at: dict[str, float] = {}
         self._listed_at = float("-inf")
         self._not_before: dict[str, float] = {}
@@ -89,7 +107,10 @@ class ProofTalks:
     def heard(self, invitations: Sequence[Invitation]) -> None:
         """Take note of new invitations; ``tick`` sees whether they are to be accepted."""
         for invitation in invitations:
+            self._asked_at.pop(invitation.room_id, None)
             self._note(invitation)
+        if invitations:
+            self._wake()
 
     async def senders_wanted(self, senders: Sequence[str]) -> frozenset[str]:
         """Those of these people with whom we talk, or may be about to: what their devices send us is taken in."""
@@ -100,7 +121,7 @@ class ProofTalks:
         )
 
     def _note(self, invitation: Invitation) -> None:
-        if not (invitation.direct and invitation.sender):
+        if not (invitation.direct and invitation.sender) or self._answers.is_of_a_door(invitation.room_id):
             return
         earlier = [room for room, each in self._waiting.items() if each.sender == invitation.sender]
         for room in (*earlier, invitation.room_id):
@@ -123,7 +144,11 @@ class ProofTalks:
     async def _begin(self, now: float) -> bool:
         """Put on record whose invitation is accepted: who has knocked of late. All others stay as they are."""
         begun = False
+        self._asked_at = {room: at for room, at in self._asked_at.items() if now < at + TRY_AGAIN}
         for room_id, invitation in list(self._waiting.items()):
+            if room_id in self._asked_at:
+                continue
+            self._asked_at[room_id] = now
             if await self._answers.recent(key_of(invitation.sender)) and await self._began(invitation, now):
                 self._waiting.pop(room_id, None)
                 self._looked_at[room_id] = now
@@ -161,7 +186,7 @@ class ProofTalks:
         return len(due)
 
     async def _publish_our_keys(self) -> None:
-        """Have our keys published, so that apps that encrypt every chat share theirs with us. Looked at once an hour."""
+        """Have our keys published, so that apps that encrypt every chat share theirs with us."""
         if self._encryption is not None:
             with suppress(KnockError):  # whoever needs it says so
                 await self._encryption.problem()
@@ -214,13 +239,20 @@ class ProofTalks:
             await self._go_on(room, room.now(S.LEAVING))
             return
         try:
-            await self._homeserver.join(room.room_id)
+            await self._join(room)
             alone = await self._alone_with(room)
             if alone:
                 await self._say(room, "hello", await self._answers.greeting(room.user_key))
         except Refused:  # the invitation was taken back, or the room is none
             alone = False
         await self._go_on(room, room.now(S.OPEN if alone else S.LEAVING))
+
+    async def _join(self, room: DirectRoom) -> None:
+        try:
+            async with self._entering, asyncio.timeout(ENTER_PATIENCE):
+                await self._homeserver.join(room.room_id)
+        except TimeoutError:
+            raise HomeserverUnavailable("a direct room could not be entered yet", everywhere=False) from None
 
     async def _alone_with(self, room: DirectRoom) -> bool:
         """Whether nobody else is in the room: nobody is to have us enter a crowd."""
@@ -290,6 +322,8 @@ class ProofTalks:
         await self._go_on(room, room.now(S.LEFT))
 
     async def _go_on(self, before: DirectRoom, after: DirectRoom) -> bool:
+        if after.state is S.LEFT:
+            self._asked_at.clear()  # somebody may have waited for it
         return await self._store.go_on_talking(before, after, _entry(self._clock()))
 
     # --- saying

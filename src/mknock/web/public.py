@@ -59,7 +59,13 @@ class Proof:
 
     code: str
     account: str
-    hours: int
+    lifetime: float
+
+    def told(self, texts: Mapping[str, str]) -> str:
+        """How long the code is good: never more than it is."""
+        if self.lifetime < 2 * 3600:
+            return texts["minutes"].format(minutes=int(self.lifetime // 60))
+        return texts["hours"].format(hours=int(self.lifetime // 3600))
 
     @property
     def link(self) -> str:
@@ -151,9 +157,9 @@ class PublicPages:
             proof=await self._proof(door, request.path_params["receipt"]) if door.wants_proof else None,
         )
 
-    async def _proof(self, door: Door, receipt: str) -> Proof:
-        code = shown(await self.codes.code_of(receipt))
-        return Proof(code, self.account(), max(1, round(door.proof_lifetime / 3600)))
+    async def _proof(self, door: Door, token: str) -> Proof:
+        code = shown(await self.codes.code_of(token))
+        return Proof(code, self.account(), door.proof_lifetime)
 
     async def _filled(self, request: Request, largest: int) -> Filled:
         body = await self.requests.body(request, largest)

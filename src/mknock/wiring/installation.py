@@ -211,7 +211,14 @@ class Installation:
         """What talks with people who prove their account; in one process, for it reads and encrypts."""
         parts = self.parts
         answers = ProofAnswers(parts.store, parts.doors, parts.book, parts.clock, wake=self.wake)
-        talks = ProofTalks(parts.store, parts.homeserver, answers, parts.clock, encryption=parts.encryption)
+        talks = ProofTalks(
+            parts.store,
+            parts.homeserver,
+            answers,
+            parts.clock,
+            encryption=parts.encryption,
+            wake=lambda: self._proving.wake(),
+        )
         return talks, Duty("proofs", talks.tick, every=5.0, next_at=lambda: talks.next_at, alone=True)
 
     def _file_duties(self) -> list[Duty]:
