@@ -16,7 +16,7 @@ from tests.kit.workshop import BOT
 
 from mknock.domain.doors import Policy
 from mknock.domain.knocks import MEMBERS, Knock, KnockState, Reason
-from mknock.ports import Invitation, Membership
+from mknock.ports import Invitation, Membership, News
 from mknock.services import proof_texts as texts
 from mknock.services.proof_codes import shown
 from mknock.services.proof_talks import (
@@ -27,6 +27,8 @@ from mknock.services.proof_talks import (
     TALK_PATIENCE,
     TRY_AGAIN,
 )
+from mknock.services.sessions import OwnSession
+from mknock.workers.watch import Watch
 
 S = KnockState
 DAY = 86400.0
@@ -636,3 +638,51 @@ async def test_what_was_written_behind_something_unreadable_is_read(
         await proving.work()
         await proving.after(KEY_PATIENCE)
         assert (await proving.record(knock)).proven
+
+
+async def test_what_strangers_devices_send_is_left_out(
+    fake: FakeHomeserver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealing = Sealing()
+    async with Proving.opened(fake, tmp_path, encryption=sealing) as proving:
+        shop, person = proving.shop, proving.person()
+        await proving.knock(person.user_id)
+        room = await proving.chat(person)
+        wanted: dict[str, object] = {"sender": person.user_id, "content": {}}
+        odd: dict[str, object] = {"sender": 7}
+        sent_to_us: tuple[dict[str, object], ...] = (
+            {"sender": "@mallory:knock.test", "content": {}},
+            wanted,
+            odd,
+            {},
+        )
+        invitation = Invitation(room, person.user_id, direct=True)
+
+        async def sync(*_: object, **__: object) -> News:
+            return News("s1", invitations=(invitation,), to_device=sent_to_us)
+
+        monkeypatch.setattr(shop.homeserver, "sync", sync)
+        await watch_of(proving, sealing).tick(shop.clock())
+        assert sealing.sent_to_us == (wanted,)
+        await proving.talks.tick(shop.clock())
+        await proving.talks.drain()
+        assert proving.bot_is(room) == "join"
+
+
+def watch_of(proving: Proving, sealing: Sealing) -> Watch:
+    shop = proving.shop
+
+    async def nothing(*_: object) -> None: ...
+
+    session = OwnSession(shop.homeserver, signed_in=True)
+    return Watch(
+        shop.store,
+        shop.homeserver,
+        shop.doors,
+        shop.room_watch,
+        session,
+        encryption=sealing,
+        talks=proving.talks,
+        hurry=nothing,
+        on_change=nothing,
+    )
