@@ -36,12 +36,15 @@ class MemorySecrets:
 
     def __init__(self) -> None:
         self.kept: dict[str, str] = {}
+        self.ends: dict[str, float | None] = {}
+        """When each may be forgotten; None: never."""
 
     async def secret(self, name: str) -> str | None:
         return self.kept.get(name)
 
-    async def put_secret(self, name: str, value: str, *, expires_at: float | None = None) -> None:  # noqa: ARG002
+    async def put_secret(self, name: str, value: str, *, expires_at: float | None = None) -> None:
         self.kept[name] = value
+        self.ends[name] = expires_at
 
     async def settle_secret(self, name: str, value: str, *, expires_at: float | None = None) -> str:  # noqa: ARG002
         return self.kept.setdefault(name, value)
@@ -50,6 +53,7 @@ class MemorySecrets:
         if self.kept.get(fence, "") != seen:
             return False
         self.kept |= {each.name: each.value for each in secrets} | {fence: str(int(seen or 0) + 1)}
+        self.ends |= {each.name: each.expires_at for each in secrets}
         return True
 
 

@@ -14,6 +14,7 @@ from tests.kit.writing import MEGOLM, Writer
 
 from mknock.matrix.encryption import inbox
 from mknock.matrix.encryption.machine import Machine
+from mknock.matrix.encryption.olm import LIFETIME
 from mknock.ports import News
 
 Json = dict[str, Any]
@@ -102,7 +103,9 @@ async def test_who_answers_in_the_session_that_knock_began_is_read(scene: Scene)
     (part,) = event["content"]["ciphertext"].values()
     assert part["type"] == 1
     await scene.hears(event)
+    before = scene.kept("olm")
     assert text(await scene.reads(scene.carol.message("the code"))) == "the code"
+    assert scene.kept("olm") != before  # no message key opens twice
     await sent(scene.knock, CAROL)  # that session goes on in both directions
 
 
@@ -236,12 +239,59 @@ async def test_a_flood_keeps_only_the_newest(scene: Scene) -> None:
     (kept,) = scene.kept("inbox")
     assert len(kept["messages"]) == inbox.MOST
     assert text(await scene.reads(scene.carol.message("the code"))) == "the code"
-    (heard,) = scene.kept("heard")
-    assert len(heard["keys"]) <= inbox.MOST
+    (keys,) = scene.kept("keys")
+    assert 0 < len(keys) <= inbox.MOST
 
 
-async def test_keys_are_uploaded_as_before(scene: Scene) -> None:
-    """A one-time key that was used is used up: nobody begins a session by it again."""
+async def test_our_account_is_never_forgotten_and_all_that_was_sent_is(scene: Scene) -> None:
+    await scene.hears(scene.carol.room_key())
+    await scene.reads(scene.carol.message("one"))
+    now, ends = (
+        scene.made.clock(),
+        {name.rpartition(":KNOCK1:")[2]: at for name, at in scene.secrets.ends.items()},
+    )
+    assert ends["account"] is None
+    assert ends[f"inbox:{CAROL}"] == now + inbox.KEPT_FOR
+    assert ends[f"keys:{CAROL}"] == now + inbox.KEPT_FOR
+    assert ends[f"heard:{CAROL}"] == now + LIFETIME
+
+
+async def test_a_process_that_dies_with_a_key_in_its_hands_loses_none(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.hears(scene.carol.room_key())
+    message = scene.carol.message("the code")
+
+    async def dies(*_: object, **__: object) -> bool:
+        raise RuntimeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scene.secrets, "put_secrets", dies)
+        with pytest.raises(RuntimeError):
+            await scene.reads(message)
+    scene.restart()
+    assert text(await scene.reads(message)) == "the code"
+    scene.carol.group = vodozemac.GroupSession()
+    await scene.hears(scene.carol.room_key())
+    assert text(await scene.reads(scene.carol.message("and on"))) == "and on"
+
+
+async def test_a_one_time_key_is_good_once(scene: Scene) -> None:
+    await scene.hears(scene.carol.room_key())
+    await scene.reads(scene.carol.message("one"))
+    for name in [name for name in scene.secrets.kept if ":heard:" in name or ":keys:" in name]:
+        del scene.secrets.kept[name]
+    scene.restart()
+    assert await scene.reads(scene.carol.message("two")) is None
+
+
+async def test_a_key_under_another_name_is_none(scene: Scene) -> None:
+    other = "A" * 43
+    await scene.hears(scene.carol.room_key(content={"session_id": other}))
+    assert await scene.reads(scene.carol.message("the code") | {"session_id": other}) is None
+
+
+async def test_what_comes_twice_is_dealt_with_once(scene: Scene) -> None:
     event = scene.carol.room_key()
     await scene.hears(event)
     await scene.reads(scene.carol.message("one"))

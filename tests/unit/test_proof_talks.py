@@ -296,9 +296,11 @@ async def test_a_code_of_somebody_blocked_since_lets_nobody_in(proving: Proving)
 async def test_who_is_held_for_another_reason_waits_for_a_moderator_as_proven(proving: Proving) -> None:
     await proving.shop.add_rule("@martin:knock.test")
     person, knock, code, room = await opened(proving, "martin77")
+    await proving.after(60)
     assert (await sent(proving, person, room, code))[-1] == texts.WAITS[0]
     after = await proving.record(knock)
     assert (after.state, after.reason, after.proven) == (S.HELD, Reason.LOOK_ALIKE, True)
+    assert after.due_at == knock.due_at
 
 
 async def test_who_turns_out_to_be_held_waits_as_long_as_others_do(proving: Proving) -> None:

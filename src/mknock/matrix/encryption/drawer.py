@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 from mknock.domain.errors import EncryptionUnavailable
@@ -58,13 +59,22 @@ class Drawer:
             return None
         return value if isinstance(value, dict) else None
 
-    async def put(self, values: Mapping[str, Mapping[str, Any]], *, until: float | None = None) -> None:
-        """Write all values or none; when this returns, they are on disk. They may be forgotten after ``until``.
+    async def put(
+        self,
+        values: Mapping[str, Mapping[str, Any]],
+        *,
+        until: float | None = None,
+        lasting: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    ) -> None:
+        """Write all values or none; when this returns, they are on disk.
+
+        They may be forgotten after ``until``, but for those that are ``lasting``.
 
         Raises:
             OutOfTurn: somebody else has written since ``begin``.
         """
         secrets = [Secret(self._prefix + name, json.dumps(value), until) for name, value in values.items()]
+        secrets += [Secret(self._prefix + name, json.dumps(value)) for name, value in lasting.items()]
         if not await self._store.put_secrets(secrets, fence=self._prefix + FENCE, seen=self._seen):
             raise OutOfTurn
         self._seen = str(int(self._seen or 0) + 1)

@@ -13,7 +13,7 @@ import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import vodozemac
@@ -21,7 +21,7 @@ import vodozemac
 from mknock.matrix.encryption import inbox
 from mknock.matrix.encryption.devices import MEGOLM, Device
 from mknock.matrix.encryption.drawer import Drawer
-from mknock.matrix.encryption.olm import sessions_name
+from mknock.matrix.encryption.olm import LIFETIME, sessions_name
 from mknock.matrix.encryption.own_device import ACCOUNT, PICKLE_KEY, OwnDevice, kept_account
 from mknock.matrix.encryption.signatures import is_key
 from mknock.ports import Clock
@@ -33,8 +33,6 @@ MOST_SESSIONS: Final = 8
 """Olm sessions with one person that are kept: the newest."""
 MOST_KEYS: Final = 8
 """Room keys of one person that are kept: the newest."""
-KEPT_FOR: Final = 86400.0
-"""Seconds that all this is kept after it was last used."""
 LARGEST: Final = 65536
 """Characters of a message that are decrypted: as large as any event."""
 
@@ -47,19 +45,25 @@ class NotReadable(Exception):
 
 @dataclass(slots=True)
 class Heard:
-    """What is kept of one person. ``done`` are the marks of messages that were dealt with."""
+    """What is kept of one person: their sessions, and the marks of the messages that were dealt with."""
 
     sessions: list[Json] = field(default_factory=list)
-    keys: dict[str, Json] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
 
     def dump(self) -> Json:
-        newest = dict(list(self.keys.items())[-MOST_KEYS:])
-        return {
-            "sessions": self.sessions[-MOST_SESSIONS:],
-            "keys": newest,
-            "done": self.done[-2 * inbox.MOST :],
-        }
+        return {"sessions": self.sessions[-MOST_SESSIONS:], "done": self.done[-2 * inbox.MOST :]}
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What a message has changed besides what is kept of its sender, by the names in the drawer."""
+
+    sessions: Mapping[str, Json] = field(default_factory=dict)
+    """Our own with their devices."""
+    account: Mapping[str, Json] = field(default_factory=dict)
+    """Ours: a one-time key is used up. It is never forgotten."""
+    key: Json | None = None
+    """The room key that the message brought."""
 
 
 class Hearing:
@@ -78,12 +82,18 @@ class Hearing:
             if mark in heard.done:
                 continue
             heard.done.append(mark)
-            values = await self._taken_in(message, devices, heard)
-            await self._drawer.put({**values, _name(sender): heard.dump()}, until=self._clock() + KEPT_FOR)
+            changed = await self._taken_in(message, devices, heard)
+            if changed.key:  # before the message counts as dealt with
+                await self._keep_key(sender, changed.key)
+            await self._drawer.put(
+                {**changed.sessions, _name(sender): heard.dump()},
+                until=self._clock() + LIFETIME,
+                lasting=changed.account,
+            )
 
     async def read(self, room_id: str, sender: str, content: Mapping[str, Any]) -> Json | None:
         """The content of the person's message; None without its key, or if it is none of theirs in this room."""
-        key = (await heard_of(self._drawer, sender)).keys.get(str(content.get("session_id")))
+        key = (await self._keys(sender)).get(str(content.get("session_id")))
         if key is None or key["room_id"] != room_id or content.get("algorithm") != MEGOLM:
             return None
         try:
@@ -95,24 +105,29 @@ class Hearing:
         fits = payload.get("room_id") == room_id and payload.get("type") == "m.room.message"
         return inner if fits and isinstance(inner, dict) else {}
 
-    async def _taken_in(
-        self, message: Mapping[str, Any], devices: Sequence[Device], heard: Heard
-    ) -> dict[str, Json]:
-        """Take a message's key into what was heard; return what else is to be kept with it."""
+    async def _keys(self, sender: str) -> dict[str, Json]:
+        return await self._drawer.read(_keys_name(sender)) or {}
+
+    async def _keep_key(self, sender: str, key: Json) -> None:
+        """Keep a room key as long as a talk can last."""
+        keys = {**await self._keys(sender), key["session_id"]: key}
+        newest = dict(list(keys.items())[-MOST_KEYS:])
+        await self._drawer.mark(_keys_name(sender), newest, until=self._clock() + inbox.KEPT_FOR)
+
+    async def _taken_in(self, message: Mapping[str, Any], devices: Sequence[Device], heard: Heard) -> Changed:
+        """Decrypt a message; return what is to be kept because of it."""
         try:
             device = _sender_among(devices, message.get("sender_key"))
-            plaintext, values = await self._decrypted(device, _for_us(message, self._us), heard)
+            plaintext, changed = await self._decrypted(device, _for_us(message, self._us), heard)
             key = _room_key(_payload(plaintext, device, self._us))
         except NotReadable as why:
             log.info("something sent to our device was not used", why=str(why))
-            return {}
-        if key is not None:
-            heard.keys[key.pop("session_id")] = key
-        return values
+            return Changed()
+        return replace(changed, key=key)
 
     async def _decrypted(
         self, device: Device, message: vodozemac.AnyOlmMessage, heard: Heard
-    ) -> tuple[bytes, dict[str, Json]]:
+    ) -> tuple[bytes, Changed]:
         """Decrypt with the session that fits; a message that begins one makes another.
 
         Also returns what has changed but for the sessions in ``heard``, which are changed.
@@ -121,18 +136,18 @@ class Hearing:
             if kept["curve25519"] == device.curve25519:
                 plaintext = _tried(kept, message)
                 if plaintext is not None:
-                    return plaintext, {}
+                    return plaintext, Changed()
         ours = await self._drawer.read(sessions_name(device.user_id)) or {}
         entry = ours.get(device.device_id)
         if entry and entry["curve25519"] == device.curve25519:
             plaintext = _tried(entry, message)
             if plaintext is not None:
-                return plaintext, {sessions_name(device.user_id): ours}
+                return plaintext, Changed(sessions={sessions_name(device.user_id): ours})
         return await self._begun(device, message, heard)
 
     async def _begun(
         self, device: Device, message: vodozemac.AnyOlmMessage, heard: Heard
-    ) -> tuple[bytes, dict[str, Json]]:
+    ) -> tuple[bytes, Changed]:
         account = await kept_account(self._drawer)
         pre_key = message.to_pre_key()
         if account is None or pre_key is None:
@@ -141,7 +156,7 @@ class Hearing:
             identity = vodozemac.Curve25519PublicKey.from_base64(device.curve25519)
             session, plaintext = account.create_inbound_session(identity, pre_key)
         heard.sessions.append({"curve25519": device.curve25519, "pickle": session.pickle(PICKLE_KEY)})
-        return plaintext, {ACCOUNT: {"pickle": account.pickle(PICKLE_KEY)}}
+        return plaintext, Changed(account={ACCOUNT: {"pickle": account.pickle(PICKLE_KEY)}})
 
 
 async def heard_of(drawer: Drawer, sender: str) -> Heard:
@@ -257,3 +272,7 @@ def _foreign() -> Iterator[None]:
 
 def _name(sender: str) -> str:
     return f"heard:{sender}"
+
+
+def _keys_name(sender: str) -> str:
+    return f"keys:{sender}"
