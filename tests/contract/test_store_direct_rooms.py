@@ -121,10 +121,13 @@ async def test_a_person_has_only_so_many_talks_a_day(store: Store) -> None:
 
 @pytest.mark.promise(4)
 async def test_wrong_codes_count_over_all_talks_of_an_hour(store: Store) -> None:
-    for wrong in (2, 3):
-        direct = room()
-        assert await begun(store, direct)
-        await over(store, direct, wrong=wrong)
+    first = room()
+    assert await begun(store, first)
+    await over(store, first, wrong=4)
+    assert await begun(store, room())
+    (second,) = await store.direct_rooms()
+    assert second.wrong == 4
+    await over(store, second, wrong=5)
     assert not await begun(store, room(at=NOW + 60))
     assert await begun(store, room("bob", NOW + 60))
     assert await begun(store, room(at=NOW + HOUR + 1))

@@ -18,12 +18,11 @@ from mknock.domain.doors import Policy
 from mknock.domain.knocks import MEMBERS, Knock, KnockState, Reason
 from mknock.ports import Invitation, Membership, News
 from mknock.services import proof_texts as texts
+from mknock.services.open_invitations import LIST_EVERY, MOST
 from mknock.services.proof_codes import shown
 from mknock.services.proof_talks import (
     JOIN_PATIENCE,
     KEY_PATIENCE,
-    LIST_EVERY,
-    MOST_WAITING,
     TALK_PATIENCE,
     TRY_AGAIN,
 )
@@ -344,6 +343,16 @@ async def test_five_wrong_codes_an_hour_and_no_more(proving: Proving) -> None:
     assert (await proving.record(knock)).proven
 
 
+@pytest.mark.promise(4)
+async def test_another_chat_brings_no_other_five(proving: Proving) -> None:
+    person, _, _, room = await opened(proving)
+    await sent(proving, person, room, *(f"WRNG{number:04}" for number in range(4)))
+    second = await proving.chat(person)
+    await proving.work(6)
+    said = await sent(proving, person, second, "WRNG7777")
+    assert said == [texts.SEND_CODE[0], texts.TOO_MANY[0]]
+
+
 async def test_ten_thousand_wrong_codes_get_five_answers(proving: Proving) -> None:
     person, _, _, room = await opened(proving)
     timeline = proving.shop.fake.rooms[room]
@@ -393,10 +402,10 @@ async def test_only_so_many_rooms_at_once_and_others_wait(fake: FakeHomeserver, 
 
 def test_invitations_of_strangers_take_little_room(proving: Proving) -> None:
     proving.talks.heard(
-        [Invitation(f"!{number}", f"@s{number}:x", direct=True) for number in range(3 * MOST_WAITING)]
+        [Invitation(f"!{number}", f"@s{number}:x", direct=True) for number in range(3 * MOST)]
     )
     proving.talks.heard([Invitation(f"!more{number}", "@one:x", direct=True) for number in range(1000)])
-    assert len(proving.talks._waiting) == MOST_WAITING
+    assert len(proving.talks.invitations) == MOST
 
 
 async def test_a_room_in_which_nothing_comes_is_left(proving: Proving) -> None:

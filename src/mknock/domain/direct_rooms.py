@@ -34,7 +34,7 @@ class DirectRoom:
     state: TalkState = TalkState.JOINING
     began_at: float
     wrong: int = 0
-    """Wrong codes so far."""
+    """Wrong codes so far, those of the person's earlier talks within the hour included."""
     heard: str = ""
     """The ID of the last event that was dealt with."""
     fence: int = 0

@@ -35,6 +35,7 @@ from mknock.ports import (
     Store,
 )
 from mknock.services import proof_texts as texts
+from mknock.services.open_invitations import OpenInvitations
 from mknock.services.proof_answers import ProofAnswers
 from mknock.services.proof_texts import Text, notice
 from mknock.telemetry import get_logger
@@ -52,15 +53,8 @@ KEY_PATIENCE: Final = 20.0
 """Seconds that the key of an encrypted message may take to come."""
 LOOK: Final = 1.0
 """Seconds between two looks into the rooms."""
-LIST_EVERY: Final = 60.0
-"""Seconds between two looks at all open invitations: the safety net behind /sync."""
-STALE_LIST: Final = 180.0
-"""Seconds in which such a list may still show an invitation that was dealt with."""
-MOST_WAITING: Final = 100
-"""Invitations that are remembered, of people who may still knock; of each sender the newest."""
 TRY_AGAIN: Final = 5.0
-"""Seconds after which a step is tried again for which the homeserver gave no usable answer; and after which it is
-looked again whether somebody who has invited us has knocked."""
+"""Seconds after which a step is tried again for which the homeserver gave no usable answer."""
 ENTERING: Final = 4
 """Rooms that are entered at once: it may take long, and others wait for the same homeserver."""
 ENTER_PATIENCE: Final = 10.0
@@ -92,10 +86,7 @@ class ProofTalks:
         self._limits = limits
         self._wake = wake
         self._entering = asyncio.Semaphore(ENTERING)
-        self._waiting: dict[str, Invitation] = {}
-        self._asked_at: dict[str, float] = {}
-        self._looked_at: dict[str, float] = {}
-        self._listed_at = float("-inf")
+        self.invitations = OpenInvitations(homeserver, answers.is_of_a_door)
         self._not_before: dict[str, float] = {}
         self._unreadable_since: dict[str, float] = {}
         self._working: dict[str, asyncio.Task[None]] = {}
@@ -106,9 +97,7 @@ class ProofTalks:
 
     def heard(self, invitations: Sequence[Invitation]) -> None:
         """Take note of new invitations; ``tick`` sees whether they are to be accepted."""
-        for invitation in invitations:
-            self._asked_at.pop(invitation.room_id, None)
-            self._note(invitation)
+        self.invitations.heard(invitations)
         if invitations:
             self._wake()
 
@@ -120,38 +109,12 @@ class ProofTalks:
             [sender for sender in dict.fromkeys(senders) if await self._answers.recent(key_of(sender))]
         )
 
-    def _note(self, invitation: Invitation) -> None:
-        if not (invitation.direct and invitation.sender) or self._answers.is_of_a_door(invitation.room_id):
-            return
-        earlier = [room for room, each in self._waiting.items() if each.sender == invitation.sender]
-        for room in (*earlier, invitation.room_id):
-            self._waiting.pop(room, None)
-        self._waiting[invitation.room_id] = invitation
-        if len(self._waiting) > MOST_WAITING:
-            del self._waiting[next(iter(self._waiting))]
-
-    async def _look_at_list(self, rooms: Sequence[DirectRoom], now: float) -> None:
-        """What /sync told before we listened, or told a process that died."""
-        if now < self._listed_at + LIST_EVERY:
-            return
-        self._listed_at = now
-        self._looked_at = {room: at for room, at in self._looked_at.items() if now - at < STALE_LIST}
-        talking = {room.room_id for room in rooms}
-        for invitation in await self._homeserver.invitations():
-            if invitation.room_id not in {*talking, *self._looked_at, *self._waiting}:
-                self._note(invitation)
-
     async def _begin(self, now: float) -> bool:
         """Put on record whose invitation is accepted: who has knocked of late. All others stay as they are."""
         begun = False
-        self._asked_at = {room: at for room, at in self._asked_at.items() if now < at + TRY_AGAIN}
-        for room_id, invitation in list(self._waiting.items()):
-            if room_id in self._asked_at:
-                continue
-            self._asked_at[room_id] = now
+        for invitation in self.invitations.to_ask_about(now):
             if await self._answers.recent(key_of(invitation.sender)) and await self._began(invitation, now):
-                self._waiting.pop(room_id, None)
-                self._looked_at[room_id] = now
+                self.invitations.accepted(invitation.room_id, now)
                 begun = True
         return begun
 
@@ -173,7 +136,7 @@ class ProofTalks:
         rooms = await self._store.direct_rooms()
         if self._answers.wanting:
             await self._publish_our_keys()
-            await self._look_at_list(rooms, now)
+            await self.invitations.look_at_list(rooms, now)
             if await self._begin(now):
                 rooms = await self._store.direct_rooms()
         self.next_at = now + LOOK if rooms else None
@@ -261,10 +224,10 @@ class ProofTalks:
 
     async def _listen(self, room: DirectRoom) -> None:
         """Deal with what the person wrote since. Who begins another chat has no more use for this one."""
-        if room.room_id in self._waiting:  # they put us out, and want us in again
+        if room.room_id in self.invitations:  # they put us out, and want us in again
             await self._go_on(room, room.now(S.LEFT))
             return
-        if self._clock() >= room.began_at + TALK_PATIENCE or self._has_begun_another(room):
+        if self._clock() >= room.began_at + TALK_PATIENCE or self.invitations.has_one_of(room.user_id):
             await self._go_on(room, room.now(S.LEAVING))
             return
         try:
@@ -277,9 +240,6 @@ class ProofTalks:
             if after is None or not await self._go_on(room, after) or after.state is not S.OPEN:
                 return
             room = replace(after, fence=room.fence + 1)
-
-    def _has_begun_another(self, room: DirectRoom) -> bool:
-        return any(each.sender == room.user_id for each in self._waiting.values())
 
     async def _hear(self, room: DirectRoom, message: Message) -> DirectRoom | None:
         """Deal with one message; None if it cannot be read yet."""
@@ -318,12 +278,11 @@ class ProofTalks:
             await self._homeserver.leave(room.room_id)
         except Refused as refused:
             log.info("a direct room was left already", talk=room.id, status=refused.status)
-        self._looked_at[room.room_id] = self._clock()
         await self._go_on(room, room.now(S.LEFT))
 
     async def _go_on(self, before: DirectRoom, after: DirectRoom) -> bool:
         if after.state is S.LEFT:
-            self._asked_at.clear()  # somebody may have waited for it
+            self.invitations.left(before.room_id, self._clock())
         return await self._store.go_on_talking(before, after, _entry(self._clock()))
 
     # --- saying

@@ -194,10 +194,10 @@ _COUNTED = (
     "user_key = $2 AND began_at > $4",
 )
 _TALKS = ", ".join(f"sum(CASE WHEN {condition} THEN 1 ELSE 0 END)" for condition in _COUNTED)
-TALKS = f"""SELECT {_TALKS}, sum(CASE WHEN user_key = $2 AND began_at > $3 THEN wrong ELSE 0 END)
+TALKS = f"""SELECT {_TALKS}, max(CASE WHEN user_key = $2 AND began_at > $3 THEN wrong ELSE 0 END)
  FROM direct_rooms"""  # noqa: S608
 """How many there are: now, now with this person or in this room, of the last hour, of this person in a day; and their
-wrong codes of the last hour."""
+wrong codes of the last hour, which each talk takes over from the one before."""
 ADD_DIRECT_ROOM = f"INSERT INTO direct_rooms ({DIRECT_ROOM_COLUMNS}) VALUES ({_places(DIRECT_ROOM_COLUMNS)})"  # noqa: S608
 WRITE_DIRECT_ROOM = """UPDATE direct_rooms SET state = $3, wrong = $4, heard = $5, fence = $6, expires_at = $7
  WHERE id = $1 AND fence = $2 RETURNING id"""

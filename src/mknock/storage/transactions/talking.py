@@ -23,7 +23,7 @@ def begin_talk(room: DirectRoom, limits: TalkLimits, entry: Entry) -> Steps[bool
         return False
     if of_person >= limits.of_person or wrong >= limits.wrong:
         return False
-    yield sql.ADD_DIRECT_ROOM, direct_room_row(room)
+    yield sql.ADD_DIRECT_ROOM, direct_room_row(replace(room, wrong=wrong))
     yield from write(replace(entry, user_id=room.user_id, after=room.state.value))
     return True
 
