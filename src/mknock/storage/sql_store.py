@@ -35,7 +35,16 @@ from mknock.ports import (
     Secret,
 )
 from mknock.storage import sql, transactions
-from mknock.storage.rows import Row, direct_room_of, entry_of, knock_of, link_of, list_of, own_rule_of, rule_of
+from mknock.storage.rows import (
+    Row,
+    direct_room_of,
+    entry_of,
+    knock_of,
+    link_of,
+    list_of,
+    own_rule_of,
+    rule_of,
+)
 from mknock.storage.transactions import Steps
 from mknock.storage.vault import Vault
 
