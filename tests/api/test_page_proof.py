@@ -196,3 +196,17 @@ async def test_a_moderator_may_let_somebody_in_without_a_proof(proving: Running)
     proving.fake.add_user(TARA)
     await proving.admin("POST", "/approve", {"user_id": TARA})
     assert (await proving.settled(TARA)).state is S.INVITED
+
+
+async def test_who_comes_by_an_invite_link_is_shown_a_code_as_well(proving: Running) -> None:
+    path = (await proving.admin("POST", "/links", {"door": "garden"})).json()["path"]
+    answer = await sent(proving, TARA, path=path)
+    page = await proving.call("GET", f"/i/{answer.headers['location']}")
+    (kept,) = await proving.knocks_of(TARA)
+    store = proving.installation.parts.store
+    codes = ProofCodes(store)
+    found = await store.knock_with_receipt(await codes.receipt_of(code_on(page).replace("-", "")))
+
+    assert kept.reason is Reason.UNPROVEN
+    assert found is not None
+    assert found.id == kept.id
