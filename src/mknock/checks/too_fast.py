@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from mknock.domain.knocks import ADMITTED, Decision, Outcome, Reason
+from mknock.checks.signals import signal
+from mknock.domain.knocks import Decision, Reason
 from mknock.ports import Attempt, Facts
 
 
 def too_fast(attempt: Attempt, _: Facts) -> Decision:
-    """Hold what came back sooner than anybody can type; a person with a quick hand is let in by a moderator."""
-    if not attempt.submission.timely:
-        return Decision(Outcome.HOLD, Reason.TOO_FAST)
-    return ADMITTED
+    """Signal what came back sooner than anybody can type; a person with a quick hand is let in by a moderator."""
+    seen = (
+        ""
+        if attempt.submission.timely
+        else "sooner than a person can fill in the page, or after more than a day"
+    )
+    return signal("speed", seen, attempt.door.signals.speed, Reason.TOO_FAST)

@@ -10,6 +10,7 @@ from typing import Any
 from mknock.domain.knocks import Answer, Knock, KnockState, Reason
 from mknock.domain.links import InviteLink
 from mknock.domain.policy_lists import PolicyList
+from mknock.domain.raids import Cause, Raid, Told
 from mknock.domain.rules import Rule, RuleKind
 from mknock.ports import Entry, OwnRule
 
@@ -18,13 +19,16 @@ Row = Sequence[Any]
 KNOCK_COLUMNS = (
     "id, door, room_id, user_id, user_key, state, reason, detail, rule, platform, proven, trapped, answers,"
     " created_at, updated_at, seen_at, repeats, expires_at, due_at, fence, attempts,"
-    " invited_at, joined_at, welcomed_at, reminders, link"
+    " invited_at, joined_at, welcomed_at, reminders, link, raid, signals"
 )
 RULE_COLUMNS = "id, kind, entity, key, reason, source, author, at, expires_at, allow, look_alikes, origin"
 LIST_COLUMNS = "name, room_id, alias, look_alikes, allow_wide, author, at, removed"
 LINK_COLUMNS = (
     "id, token_hash, door, label, author, created_at, expires_at, uses, used, skips_review,"
     " greeting, revoked_at"
+)
+RAID_COLUMNS = (
+    "id, door, cause, detail, started_at, started_by, ends_at, ended_at, ended_by, quiet_until, told"
 )
 ENTRY_COLUMNS = "id, at, actor, action, door, knock_id, user_id, reason, rule, before, after, detail"
 
@@ -73,6 +77,8 @@ def knock_row(knock: Knock) -> tuple[Any, ...]:
         knock.welcomed_at,
         knock.reminders,
         knock.link,
+        knock.raid,
+        "\n".join(knock.signals),
     )
 
 
@@ -104,6 +110,8 @@ def knock_of(row: Row) -> Knock:
         welcomed_at=row[23],
         reminders=row[24],
         link=row[25],
+        raid=row[26],
+        signals=tuple(row[27].split("\n")) if row[27] else (),
     )
 
 
@@ -201,6 +209,38 @@ def link_of(row: Row) -> InviteLink:
         skips_review=bool(row[9]),
         greeting=row[10],
         revoked_at=row[11],
+    )
+
+
+def raid_row(raid: Raid) -> tuple[Any, ...]:
+    return (
+        raid.id,
+        raid.door,
+        raid.cause.value,
+        raid.detail,
+        raid.started_at,
+        raid.started_by,
+        raid.ends_at,
+        raid.ended_at,
+        raid.ended_by,
+        raid.quiet_until,
+        raid.told.value,
+    )
+
+
+def raid_of(row: Row) -> Raid:
+    return Raid(
+        id=row[0],
+        door=row[1],
+        cause=Cause(row[2]),
+        detail=row[3],
+        started_at=row[4],
+        started_by=row[5],
+        ends_at=row[6],
+        ended_at=row[7],
+        ended_by=row[8],
+        quiet_until=row[9],
+        told=Told(row[10]),
     )
 
 

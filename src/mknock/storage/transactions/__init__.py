@@ -18,6 +18,7 @@ from mknock.storage.transactions.admitting import EVENT_KEPT, admit, count_reque
 from mknock.storage.transactions.changing import add, change, import_knocks
 from mknock.storage.transactions.claiming import claim, hurry, put_back, record, renew
 from mknock.storage.transactions.linking import add_link, revoke_link
+from mknock.storage.transactions.raiding import end_lapsed_raids, end_raid, start_raid
 from mknock.storage.transactions.ruling import (
     RULES_LINE,
     add_list,
@@ -45,6 +46,8 @@ __all__ = [
     "change_rules",
     "claim",
     "count_request",
+    "end_lapsed_raids",
+    "end_raid",
     "hurry",
     "import_knocks",
     "mark_in_file",
@@ -57,6 +60,7 @@ __all__ = [
     "renew",
     "revoke_link",
     "settle_secret",
+    "start_raid",
     "take_lease",
     "tidy",
     "unblock",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import NamedTuple
 
 from mknock.domain.doors import Door
 from mknock.domain.knocks import OPEN, STATE_AFTER, Decision, Knock, KnockState, Reason
 from mknock.domain.links import InviteLink
+from mknock.domain.raids import HOUR, SENDER_SHARE, Raid
 from mknock.domain.rules import Rule, block_id
 from mknock.ports import (
     HISTORY,
@@ -21,8 +23,18 @@ from mknock.ports import (
     LinkOver,
 )
 from mknock.storage import sql
-from mknock.storage.rows import entry_row, knock_of, knock_row, rule_of
+from mknock.storage.rows import entry_row, knock_of, knock_row, raid_of, rule_of
+from mknock.storage.transactions.counting import (
+    RAID_WIDTH,
+    Counter,
+    count_knock,
+    counters_of,
+    slot_of,
+    to_count,
+    to_read,
+)
 from mknock.storage.transactions.linking import link_line, open_link, use_link
+from mknock.storage.transactions.raiding import raid_at
 from mknock.storage.transactions.steps import Rows, Step, Steps, person_line
 
 EVENT_KEPT = 90 * 86400.0
@@ -39,9 +51,9 @@ def admit(attempt: Attempt, judge: Judge) -> Steps[Kept | AskedToWait | LinkOver
     those of different people and senders may run in step.
     """
     yield sql.LOCK_IN_STEP, _line(attempt)
-    sender_count = 0.0
+    sent = _Sent()
     if attempt.sender is not None:
-        wait, sender_count = yield from _count_sender(
+        wait, sent = yield from _count_sender(
             attempt.door, attempt.sender, attempt.at, trusted=attempt.trusted
         )
         if wait:
@@ -49,27 +61,29 @@ def admit(attempt: Attempt, judge: Judge) -> Steps[Kept | AskedToWait | LinkOver
     link = yield from open_link(attempt)
     if attempt.link and link is None:
         return LinkOver()
-    person, event = attempt.user.key, _event_name(attempt)
-    slot, counters = _slot(attempt.door.limits.window, attempt.at), _counters(attempt)
-    known = yield from _known(attempt, person, event, slot, counters)
+    person, event, counters = attempt.user.key, _event_name(attempt), counters_of(attempt)
+    known = yield from _known(attempt, person, event, counters)
     before = (yield from _seen(known.seen)) or _repeated(attempt, known)
     if before is not None:
         return (yield from _repeat(attempt, before, event))
     link = yield from use_link(link)
     if attempt.link and link is None:
         return LinkOver()
-    counted = yield sql.COUNT_TWO, (slot.expires_at, *counters)
-    at_homeserver, at_door = [row[0] - 1 for row in counted] or known.counts
+    alarming = not attempt.submission.trap and sent.lately <= SENDER_SHARE
+    counts = yield from count_knock(attempt, counters, known.counts, known.raid, alarming=alarming)
+    raid = yield from raid_at(attempt, counts.arrivals, known.raid, alarming=alarming)
     facts = Facts(
         rule=known.rule,
         history=known.history,
         open_elsewhere=known.open_elsewhere,
         link=link,
-        sender_count=sender_count,
-        homeserver_count=slot.estimate(at_homeserver, known.before[0]),
-        door_count=slot.estimate(at_door, known.before[1]),
+        sender_count=sent.in_window,
+        homeserver_count=counts.homeserver,
+        door_count=counts.door,
+        arrivals=counts.arrivals,
+        raid=raid,
     )
-    return (yield from _keep(attempt, person, event, judge(attempt, facts), link))
+    return (yield from _keep(attempt, person, event, judge(attempt, facts), link, raid))
 
 
 def _line(attempt: Attempt) -> tuple[str, ...]:
@@ -89,60 +103,39 @@ def count_request(door: Door, sender: str, at: float) -> Steps[float]:
     return wait
 
 
+class _Sent(NamedTuple):
+    """How many requests came from one sender, this one included."""
+
+    in_window: float = 0.0
+    lately: float = 0.0
+    """In the last hour."""
+
+
 def _count_sender(
     door: Door, sender: str, at: float, *, trusted: bool
-) -> Generator[Step, Rows, tuple[float, float]]:
-    """Count a request of this sender; return how long it must wait (0.0: not at all) and its count.
+) -> Generator[Step, Rows, tuple[float, _Sent]]:
+    """Count a request of this sender; return how long it must wait (0.0: not at all) and its counts.
 
     Only anonymous senders wait, and only their own address is held against
     them: never the Matrix ID they name (promise 4).
     """
-    limits = door.limits
-    slot, name = _slot(limits.window, at), f"sender:{door.slug}:{sender}"
-    rows = yield sql.SENDER, (sender, at, name, slot.expires_at, slot.earlier)
-    level, until, earlier_requests, before = rows[0]
+    limits, name = door.limits, f"sender:{door.slug}:{sender}"
+    slot, hour = slot_of(limits.window, at), slot_of(HOUR, at)
+    counters = Counter(slot, name), Counter(hour, f"hour:{name}")
+    rows = yield sql.SENDER, (sender, at, *to_read(counters))
+    level, until, *counts = rows[0]
     if not trusted and until is not None and until > at:
-        return until - at, 0.0
-    yield sql.COUNT, (slot.expires_at, name)
-    count = slot.estimate(earlier_requests, before)
-    if trusted or count <= limits.sender:
-        return 0.0, count
+        return until - at, _Sent()
+    yield sql.COUNT_SENDER, tuple(to_count(counters))
+    sent = _Sent(slot.estimate(*counts[:2]), hour.estimate(*counts[2:]))
+    if trusted or sent.in_window <= limits.sender:
+        return 0.0, sent
     level = level or 0
     wait = min(limits.window * 2.0**level, limits.backoff_longest)
     yield sql.SET_BACKOFF, (sender, min(level + 1, 30), at + wait, at + wait + 2 * limits.backoff_longest)
     # What was waited for is paid for: who comes back when told to must not be sent away again.
     yield sql.UNCOUNT, (slot.expires_at, slot.earlier, name)
-    return wait, count
-
-
-@dataclass(frozen=True, slots=True)
-class _Slot:
-    """The part of time in which something is counted: a window long, needed for one window more."""
-
-    expires_at: float
-    earlier: float
-    """When the slot before this one is forgotten; which names it."""
-    left: float
-    """How much of the slot before still is within the last ``window`` seconds, from 1 to 0."""
-
-    def estimate(self, count: int | None, before: int | None) -> float:
-        """The count of the last ``window`` seconds with one more, as if the slot before had filled evenly."""
-        return (count or 0) + 1 + (before or 0) * self.left
-
-
-def _slot(window: float, at: float) -> _Slot:
-    number, into = divmod(at, window)
-    return _Slot((number + 2) * window, (number + 1) * window, 1.0 - into / window)
-
-
-def _counters(attempt: Attempt) -> tuple[str, str]:
-    """Where a new knock is counted: the names of its homeserver's counter and of its door's.
-
-    What the honeypot caught is counted apart, so that a bot cannot fill the
-    windows that hold people back.
-    """
-    door = f"{'trap' if attempt.submission.trap else 'door'}:{attempt.door.slug}"
-    return f"{door}:at:{attempt.user.server}", door
+    return wait, sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,27 +145,29 @@ class _Known:
     seen: str | None
     """The knock that this very delivery has led to before."""
     open_elsewhere: bool
-    counts: tuple[int | None, int | None]
-    """Of the homeserver and of the door, this knock not included, in the slot of now."""
-    before: tuple[int | None, int | None]
-    """The same in the slot before."""
+    counts: Sequence[int | None]
+    """Of each counter, this knock not included: in the slot of now, and in the slot before."""
+    raid: Raid | None
+    """The newest of the door, over or not."""
     rule: Rule | None
     history: tuple[Knock, ...]
 
 
 def _known(
-    attempt: Attempt, person: str, event: str, slot: _Slot, counters: tuple[str, str]
+    attempt: Attempt, person: str, event: str, counters: Sequence[Counter]
 ) -> Generator[Step, Rows, _Known]:
-    room, trapped = attempt.door.room_id, int(bool(attempt.submission.trap))
-    named = block_id(person), attempt.at
-    rows = yield sql.KNOWN, (person, room, event, slot.expires_at, slot.earlier, *counters, *named)
-    seen, elsewhere, at_homeserver, at_homeserver_before, at_door, at_door_before, *rule = rows[0]
-    history = yield sql.HISTORY, (person, room, trapped, HISTORY)
+    door, trapped = attempt.door, int(bool(attempt.submission.trap))
+    about = (person, door.room_id, event, block_id(person), attempt.at, door.slug)
+    rows = yield sql.KNOWN, (*about, *to_read(counters))
+    seen, elsewhere, *rest = rows[0]
+    counts, rest = rest[: 2 * len(counters)], rest[2 * len(counters) :]
+    raid, rule = rest[:RAID_WIDTH], rest[RAID_WIDTH:]
+    history = yield sql.HISTORY, (person, door.room_id, trapped, HISTORY)
     return _Known(
         seen=seen,
         open_elsewhere=bool(elsewhere),
-        counts=(at_homeserver, at_door),
-        before=(at_homeserver_before, at_door_before),
+        counts=counts,
+        raid=raid_of(raid) if raid[0] is not None else None,
         rule=rule_of(rule) if rule[0] is not None else None,
         history=tuple(map(knock_of, history)),
     )
@@ -220,10 +215,15 @@ def _repeat(attempt: Attempt, before: Knock, event: str) -> Steps[Kept]:
 
 
 def _keep(
-    attempt: Attempt, person: str, event: str, decision: Decision, link: InviteLink | None
+    attempt: Attempt,
+    person: str,
+    event: str,
+    decision: Decision,
+    link: InviteLink | None,
+    raid: Raid | None,
 ) -> Steps[Kept]:
     """Keep a new knock with the ledger line of its beginning, which bears its id."""
-    knock = _knock(attempt, person, decision, link)
+    knock = _knock(attempt, person, decision, link, raid)
     yield sql.ADD_KNOCK, knock_row(knock)
     yield from _remember(event, knock.id, attempt.at)
     yield from _remember(receipt_name(attempt.submission.receipt), knock.id, attempt.at)
@@ -242,7 +242,9 @@ def _remember(event: str, knock_id: str, at: float) -> Generator[Step, Rows, Non
         yield sql.ADD_EVENT, (event, knock_id, at + EVENT_KEPT)
 
 
-def _knock(attempt: Attempt, person: str, decision: Decision, link: InviteLink | None) -> Knock:
+def _knock(
+    attempt: Attempt, person: str, decision: Decision, link: InviteLink | None, raid: Raid | None
+) -> Knock:
     submission, at = attempt.submission, attempt.at
     state = STATE_AFTER[decision.outcome]
     return Knock(
@@ -260,6 +262,8 @@ def _knock(attempt: Attempt, person: str, decision: Decision, link: InviteLink |
         proven=attempt.proven,
         trapped=bool(submission.trap),
         answers=submission.answers,
+        raid=raid.id if raid is not None and state is KnockState.HELD else "",
+        signals=decision.signals,
         created_at=at,
         updated_at=at,
         seen_at=at,
@@ -286,7 +290,7 @@ def _decided(attempt: Attempt, knock: Knock, decision: Decision, link: InviteLin
         reason=decision.reason.value,
         rule=decision.rule,
         after=knock.state.value,
-        detail=decision.detail,
+        detail="; ".join(filter(None, (decision.detail, *(f"signal {each}" for each in decision.signals)))),
     )
 
 
