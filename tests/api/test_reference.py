@@ -212,7 +212,9 @@ async def test_every_example_is_understood(knock: Running) -> None:
             await call_of(knock, "/invite_from_form")
         answer = await knock.call(method, address_in(command), **options_of(command))
         statuses[path] = answer.status_code
-    refused = dict.fromkeys(("/approve", "/refuse", "/links"), 404)  # nobody is held, and the example's link is none
+    refused = dict.fromkeys(
+        ("/approve", "/refuse", "/links"), 404
+    )  # nobody is held, and the example's link is none
     refused[DOORS_FORM] = 401
     assert statuses == {path: refused.get(path, 200) for path in statuses}
 

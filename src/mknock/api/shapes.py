@@ -87,7 +87,7 @@ class Readiness(BaseModel):
         default_factory=list, description="What stands in the way; absent when nothing does."
     )
     limited: list[
-        Literal["blocklist", "doors", "invites", "joins", "lists", "publishing", "room", "welcome"]
+        Literal["blocklist", "doors", "invites", "joins", "lists", "notices", "publishing", "room", "welcome"]
     ] = Field(
         default_factory=list,
         description="What works in part only, though Knock is ready; `mknock doctor` says why. Absent: nothing.",
@@ -160,6 +160,12 @@ class KnockShape(BaseModel):
     steps: list[str] = Field(
         description="How the name is like that entry, step by step; empty if it is the same."
     )
+    wave: str = Field(
+        description="The raid in which it was held, with the rest of the wave; empty if in none."
+    )
+    signals: list[str] = Field(
+        description="Risk signals that were seen, each its name and what it was; whatever came of them."
+    )
     platform: str = Field(description="What delivered the form.")
     link: str = Field(description="The id of the invite link by which it came; empty for none.")
     answers: list[AnswerShape]
@@ -179,6 +185,8 @@ class KnockShape(BaseModel):
             detail=knock.detail,
             rule=knock.rule,
             steps=steps_in(knock.detail) if knock.reason is Reason.LOOK_ALIKE else [],
+            wave=knock.raid,
+            signals=list(knock.signals),
             platform=knock.platform,
             link=knock.link,
             answers=[AnswerShape(label=answer.label, value=answer.value) for answer in knock.answers],

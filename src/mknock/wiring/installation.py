@@ -18,6 +18,7 @@ from mknock.api.links import links_router
 from mknock.api.sender import Visitors
 from mknock.api.stopping import Stopping
 from mknock.api.v0 import Admin
+from mknock.api.waves import waves_router
 from mknock.api.webhooks import FormsFirst, Webhooks
 from mknock.domain.doors import (
     Door,
@@ -30,6 +31,7 @@ from mknock.services.invitations import Invitations
 from mknock.services.list_following import ListFollower
 from mknock.services.memberships import Memberships
 from mknock.services.outcomes import Outcomes
+from mknock.services.raid_watch import EVERY, RaidWatch
 from mknock.services.readiness import Readiness
 from mknock.services.retry import Retry
 from mknock.services.shortcomings import Shortcomings
@@ -48,11 +50,13 @@ from mknock.wiring.parts import (
     link_maker_of,
     list_findings_of,
     moderation_of,
+    notices_of,
     prepare,
     publisher_of,
     rule_maker_of,
     session_of,
     settle_api_key,
+    waves_of,
 )
 from mknock.workers.delivery import LEASE, Delivery
 from mknock.workers.housekeeping import Housekeeping
@@ -90,6 +94,7 @@ class Installation:
             parts.encryption,
             self.file,
             list_findings_of(parts),
+            notices_of(parts),
         )
         described = DoorsAsDescribed(parts.settings)
         self.reload = Reload(parts.doors, described, described.sources, on_change=self._other_doors)
@@ -224,8 +229,15 @@ class Installation:
             Duty("invite check", self._check_invites, every=settings.invite_check_interval, alone=True),
             self._scanning,
             *self._telling,
+            self._raid_duty(),
             Duty("housekeeping", Housekeeping(self.parts.store).tick, every=3600.0, alone=True),
         ]
+
+    def _raid_duty(self) -> Duty:
+        """What tells of raids and ends them; in one process, for it writes into rooms."""
+        parts = self.parts
+        watch = RaidWatch(parts.store, parts.doors, notices_of(parts), parts.clock)
+        return Duty("raids", watch.tick, every=EVERY, alone=True)
 
     def _watch(self) -> Watch:
         parts = self.parts
@@ -325,8 +337,9 @@ class Installation:
             parts.clock,
             settings.public_url or "",
         )
+        waves = waves_router(waves_of(parts, self.moderation), self.admin_key)
         self.api = build(
-            webhooks, admin, Ready(self.readiness), version=__version__, routers=[links], pages=pages
+            webhooks, admin, Ready(self.readiness), version=__version__, routers=[links, waves], pages=pages
         )
         return FormsFirst(self.api, webhooks)
 

@@ -29,11 +29,13 @@ from mknock.services.link_making import LinkMaker
 from mknock.services.list_findings import ListFindings
 from mknock.services.list_publishing import Publisher
 from mknock.services.moderation import Moderation
+from mknock.services.notices import Notices
 from mknock.services.room_findings import RoomFindings
 from mknock.services.rule_book import RuleBook
 from mknock.services.rule_making import RuleMaker
 from mknock.services.sessions import OwnSession
 from mknock.services.subscriptions import Subscriptions
+from mknock.services.waves import Waves
 from mknock.settings import (
     NO_SIGN_IN,
     Settings,
@@ -216,6 +218,14 @@ def moderation_of(parts: Parts, *, wake: Callable[[], None] = lambda: None) -> M
     return Moderation(parts.store, parts.homeserver, parts.doors, parts.book, parts.clock, wake=wake)
 
 
+def notices_of(parts: Parts) -> Notices:
+    return Notices(parts.store, parts.homeserver, parts.clock, parts.encryption)
+
+
+def waves_of(parts: Parts, moderation: Moderation | None = None) -> Waves:
+    return Waves(parts.store, parts.doors, moderation or moderation_of(parts), parts.clock)
+
+
 def rule_maker_of(parts: Parts) -> RuleMaker:
     return RuleMaker(parts.store, parts.homeserver, parts.doors, parts.book, parts.clock)
 
@@ -271,6 +281,7 @@ def doctor_of(parts: Parts) -> Doctor:
         public_url=settings.public_url,
         secrets=KEPT_SECRETS,
         lists=list_findings_of(parts),
+        notices=notices_of(parts),
     )
 
 
