@@ -11,14 +11,15 @@ from statistics import median
 
 from mknock.checks import decide
 from mknock.domain.chance import new_id
-from mknock.domain.doors import Door, Limits
+from mknock.domain.doors import Alarm, Door, Limits
 from mknock.domain.ids import MatrixID
 from mknock.domain.knocks import Submission
 from mknock.ports import Attempt
 from mknock.storage.sqlite import SqliteStore
 
 RECORDED = 1_000_000
-DOOR = Door("main", "!benchmark", limits=Limits(door=10**9, homeserver=10**9, sender=10**9))
+UNLIMITED = Limits(door=10**9, homeserver=10**9, sender=10**9)
+DOOR = Door("main", "!benchmark", limits=UNLIMITED, alarm=Alarm(arrivals=0, alike=0))
 _numbers = itertools.count()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from mknock.checks import decide
 from mknock.domain.chance import new_id
-from mknock.domain.doors import Door, Limits
+from mknock.domain.doors import Alarm, Door, Limits
 from mknock.domain.ids import MatrixID
 from mknock.domain.knocks import Decision, Knock, KnockState, Outcome, Reason, Submission
 from mknock.domain.rules import Rule, RuleKind
@@ -24,6 +24,7 @@ NOW = 1_800_000_000.0
 WINDOW = 60.0
 LEASE = 10.0
 ROOM = "!room:example.org"
+NEVER = Alarm(arrivals=0, alike=0)
 UNLIMITED = Limits(window=WINDOW, door=10**9, homeserver=10**9, sender=10**9)
 
 _numbers = itertools.count()
@@ -74,7 +75,7 @@ BACKENDS: dict[str, Callable[[str, str | None], Store]] = {
 def door(slug: str = "main", *, room: str = ROOM, cooldown: float = 3600.0, **limits: Any) -> Door:
     """A door without limits but those that are given."""
     settings = {"window": WINDOW, "door": 10**9, "homeserver": 10**9, "sender": 10**9, **limits}
-    return Door(slug, room, limits=Limits(**settings), cooldown=cooldown)
+    return Door(slug, room, limits=Limits(**settings), alarm=NEVER, cooldown=cooldown)
 
 
 MAIN = door()

@@ -729,6 +729,9 @@ EVERYDAY = (
     sql.LEDGER_OF_KNOCK,
     sql.knocks_in(frozenset({S.HELD})),
     sql.COUNTS,
+    sql.WAVE,
+    sql.WAVE_COUNTS,
+    sql.UNTOLD_RAIDS,
 )
 
 

@@ -32,6 +32,7 @@ from tests.contract.store_cases import (
 from mknock.checks import decide
 from mknock.domain.errors import StoreUnavailable
 from mknock.domain.knocks import OPEN, Answer, KnockState
+from mknock.domain.raids import Cause, Raid
 from mknock.ports import Pace
 from mknock.storage import sql_store, sqlite
 from mknock.storage.rows import knock_row
@@ -323,7 +324,16 @@ async def prepare(store: SqliteStore, case: str) -> dict[str, Any]:
             return {"through": door(door=0)}
         case "honeypot":
             return {"trap": "http://spam.example"}
+        case "a raid":
+            await store.start_raid(raid())
+        case "honeypot in a raid":
+            await store.start_raid(raid())
+            return {"trap": "http://spam.example"}
     return {}
+
+
+def raid() -> Raid:
+    return Raid(id="01R", door="main", cause=Cause.MODERATOR, started_at=NOW, started_by="cli")
 
 
 CASES = [
@@ -334,6 +344,8 @@ CASES = [
     "invited elsewhere",
     "a wave",
     "honeypot",
+    "a raid",
+    "honeypot in a raid",
 ]
 
 

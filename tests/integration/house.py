@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,10 @@ class House:
     bot: Account
     room: str
     servers: Sequence[Server]
+    moderators: str = ""
+    """The room of the moderators, if there is one."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """The settings of every replica."""
 
     @property
     def server(self) -> Server:
@@ -132,20 +136,25 @@ async def opened(
     *,
     join_rule: str = "invite",
     encrypted: bool = False,
+    moderators: str = "",
     **settings: str,
 ) -> AsyncIterator[House]:
-    """A house with settings of its own."""
+    """A house with settings of its own; ``moderators`` have a room that is "clear" or "encrypted"."""
     owner, bot = await synapse.user(new_name("owner")), await synapse.user(new_name("knock"))
     room = await synapse.new_room(
         owner, bot=bot, join_rule=join_rule, name="The Repair Café", encrypted=encrypted
     )
+    theirs = ""
+    if moderators:
+        theirs = await synapse.new_room(owner, bot=bot, encrypted=moderators == "encrypted")
+        settings["MODERATORS_ROOM_ID"] = theirs
     usual = {"API_KEY": API_KEY, "REQUEST_DELAY": "0", "WELCOME_MESSAGE": WELCOME}
     env = environment(synapse.url, bot, room, **usual, **way.settings(), **settings)
     with ExitStack() as running:
         servers = [running.enter_context(_replica(directory, env, way, n)) for n in range(way.replicas)]
         for server in servers:
             await server.wait_ready("/readyz")
-        yield House(synapse, owner, bot, room, servers)
+        yield House(synapse, owner, bot, room, servers, theirs, env)
 
 
 def _replica(directory: Path, env: dict[str, str], way: Way, number: int) -> Server:

@@ -16,7 +16,7 @@ from tests.kit.http import matrix_http
 
 from mknock.checks import decide
 from mknock.domain.chance import new_id
-from mknock.domain.doors import Door, Limits, Policy, Removal, Welcoming
+from mknock.domain.doors import Alarm, Door, Limits, Policy, Removal, Welcoming
 from mknock.domain.ids import MatrixID
 from mknock.domain.knocks import Knock, KnockState, Submission
 from mknock.domain.rules import Rule, RuleKind
@@ -88,6 +88,7 @@ class Process:
             room.room_id,
             limits=UNLIMITED,
             cooldown=wishes.cooldown,
+            alarm=Alarm(arrivals=0, alike=0),
             invite_reason=REASON,
             welcoming=wishes.welcoming,
             blocked_members=wishes.blocked_members,

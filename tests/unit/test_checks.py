@@ -12,8 +12,11 @@ from mknock.checks.blocklist import blocklist
 from mknock.checks.flapping import flapping
 from mknock.checks.history import history
 from mknock.checks.honeypot import honeypot
+from mknock.checks.links import links
+from mknock.checks.name_pattern import name_pattern
 from mknock.checks.policy import policy
 from mknock.checks.proof_of_work import proof_of_work
+from mknock.checks.raid import raid
 from mknock.checks.room_replaced import room_replaced
 from mknock.checks.too_fast import too_fast
 from mknock.checks.windows import windows
@@ -344,6 +347,9 @@ def test_every_check_is_run() -> None:
         windows,
         proof_of_work,
         too_fast,
+        links,
+        raid,
+        name_pattern,
         policy,
         room_replaced,
     }

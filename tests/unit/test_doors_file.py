@@ -477,3 +477,20 @@ def test_the_file_is_read_as_it_is_now() -> None:
     Path("doors.toml").write_text(f'[doors.garden]\nroom = "{ROOM}"\n')
 
     assert list(load_doors(settings_, {}).doors) == ["garden"]
+
+
+# --- raids
+
+
+def test_a_door_has_an_alarm_and_signals_of_its_own() -> None:
+    made = door('raids = {arrivals = 5, calm = "2m"}\nsignals = {links = "hold"}', RAID_ALIKE="7")
+    assert (made.alarm.arrivals, made.alarm.alike, made.alarm.calm) == (5, 7, 120.0)
+    assert (made.signals.links, made.signals.speed) == ("hold", "hold")
+
+
+def test_a_door_follows_its_own_window() -> None:
+    assert door("limits.door = 600").alarm.arrivals == 300
+
+
+def test_a_moderators_room_may_stand_elsewhere() -> None:
+    assert door('moderators_room_env = "DOORS_MODS"', DOORS_MODS="!mods").moderators_room == "!mods"

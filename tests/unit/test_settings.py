@@ -698,3 +698,31 @@ def test_a_policy_room_is_named_by_id_or_alias(room: str) -> None:
 def test_what_names_no_room_is_no_policy_room(room: str) -> None:
     with pytest.raises(SettingsError, match="POLICY_LIST_ROOM must be a room's ID"):
         loaded(POLICY_LIST_ROOM=room)
+
+
+# --- raids
+
+
+@pytest.mark.parametrize(("window", "alarm"), [("1", (30, 10)), ("60", (30, 10)), ("600", (300, 100))])
+def test_what_counts_as_a_raid_follows_a_window_that_lets_more_pass(
+    window: str, alarm: tuple[int, int]
+) -> None:
+    assert loaded(MAX_REQUESTS_PER_WINDOW=window).alarm == alarm
+
+
+def test_what_counts_as_a_raid_is_as_it_is_set() -> None:
+    assert loaded(MAX_REQUESTS_PER_WINDOW="600", RAID_ARRIVALS="0", RAID_ALIKE="7").alarm == (0, 7)
+
+
+def test_risk_signals_are_read() -> None:
+    assert loaded(RISK_SIGNALS="links=hold, speed=log").risk_signals == (("links", "hold"), ("speed", "log"))
+
+
+@pytest.mark.parametrize("value", ["links", "links=refuse", "lynx=log", "=hold"])
+def test_a_slip_in_the_signals_is_said(value: str) -> None:
+    with pytest.raises(SettingsError, match="RISK_SIGNALS"):
+        loaded(RISK_SIGNALS=value)
+
+
+def test_the_moderators_room_is_a_secret() -> None:
+    assert "!moderators:x.example" in loaded(MODERATORS_ROOM_ID="!moderators:x.example").secret_values()

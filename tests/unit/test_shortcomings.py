@@ -15,8 +15,9 @@ from tests.kit.workshop import BOT, OWNER, Wishes, Workshop
 from mknock.domain.doors import Door, Welcoming
 from mknock.services.doors import Doors
 from mknock.services.readiness import Readiness
+from mknock.services.sealing import CANNOT_ENCRYPT
 from mknock.services.sessions import OwnSession
-from mknock.services.shortcomings import CANNOT_ENCRYPT, Shortcomings
+from mknock.services.shortcomings import Shortcomings
 from mknock.services.successors import Successors
 
 HELLO = Welcoming(text="Hello {user}")

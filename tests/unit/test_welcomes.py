@@ -15,8 +15,9 @@ from tests.kit.workshop import BOT, OWNER, Wishes, Workshop
 
 from mknock.domain.doors import Welcoming
 from mknock.domain.knocks import Knock, KnockState
+from mknock.services.sealing import ENCRYPTED, MESSAGE
 from mknock.services.welcome_text import MARKER
-from mknock.services.welcomes import ENCRYPTED, FIRST_DEVICE, LATE, MESSAGE
+from mknock.services.welcomes import FIRST_DEVICE, LATE
 from mknock.workers.delivery import LEASE
 
 S = KnockState

@@ -87,7 +87,7 @@ class Readiness(BaseModel):
         default_factory=list, description="What stands in the way; absent when nothing does."
     )
     limited: list[
-        Literal["blocklist", "doors", "invites", "joins", "lists", "publishing", "room", "welcome"]
+        Literal["blocklist", "doors", "invites", "joins", "lists", "notices", "publishing", "room", "welcome"]
     ] = Field(
         default_factory=list,
         description="What works in part only, though Knock is ready; `mknock doctor` says why. Absent: nothing.",
@@ -160,6 +160,12 @@ class KnockShape(BaseModel):
     steps: list[str] = Field(
         description="How the name is like that entry, step by step; empty if it is the same."
     )
+    wave: str = Field(
+        description="The raid in which it was held, with the rest of the wave; empty if in none."
+    )
+    signals: list[str] = Field(
+        description="Risk signals that were seen, each its name and what it was; whatever came of them."
+    )
     link: str = Field(description="The id of the invite link by which it came; empty for none.")
     platform: str = Field(description="What delivered the form; matrix: a knock in the room itself.")
     proven: bool = Field(description="Whether the person has acted from this very account.")
@@ -180,6 +186,8 @@ class KnockShape(BaseModel):
             detail=knock.detail,
             rule=knock.rule,
             steps=steps_in(knock.detail) if knock.reason is Reason.LOOK_ALIKE else [],
+            wave=knock.raid,
+            signals=list(knock.signals),
             platform=knock.platform,
             link=knock.link,
             proven=knock.proven,

@@ -17,6 +17,7 @@ from mknock.cli.ledger import ledger
 from mknock.cli.links import links
 from mknock.cli.lists import lists, subscribe, unsubscribe
 from mknock.cli.login import login
+from mknock.cli.raid import raid
 from mknock.cli.rule_files import export, import_
 from mknock.cli.rules import allow, block, rules, unallow, unblock
 from mknock.cli.serve import serve
@@ -31,6 +32,7 @@ COMMANDS: Final = (
     held,
     approve,
     refuse,
+    raid,
     block,
     unblock,
     allow,

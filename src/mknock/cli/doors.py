@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -66,6 +67,7 @@ def _about(door: Door) -> Iterator[str]:
     """What a door does, in words; never its room or a secret."""
     yield _secrets(door)
     yield _limits(door.limits)
+    yield _raids(door)
     yield _after_the_invite(door)
     yield f"block-list: members who are on it: {door.blocked_members.value}"
     if not door.native_knocks:
@@ -89,6 +91,21 @@ def _limits(limits: Limits) -> str:
     return (
         f"limits: {limits.door} knocks in {limits.window:g} s; of one homeserver {limits.homeserver},"
         f" of one sender {limits.sender}"
+    )
+
+
+def _raids(door: Door) -> str:
+    """What counts as a raid, and which signals are looked at."""
+    alarm, actions = door.alarm, asdict(door.signals)
+    raids = [
+        f"{alarm.arrivals} in five minutes" if alarm.arrivals else "",
+        f"{alarm.alike} alike in an hour" if alarm.alike else "",
+    ]
+    held = " or ".join(filter(None, raids))
+    signals = ", ".join(f"{name} {action.value}" for name, action in actions.items())
+    told = "; moderators are told in their room" if door.moderators_room else ""
+    return (
+        f"raids: more than {held}{told}; signals: {signals}" if held else f"raids: never; signals: {signals}"
     )
 
 

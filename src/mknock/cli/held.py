@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
@@ -10,6 +11,7 @@ from typing import Final
 import click
 
 from mknock.api.shapes import KnockShape
+from mknock.cli import waves
 from mknock.cli.running import with_parts
 from mknock.cli.terminal import MARGIN, indented, moment, plain, say, say_json
 from mknock.domain.errors import HomeserverError, NotFound
@@ -17,7 +19,7 @@ from mknock.domain.ids import MatrixID, parse_matrix_id
 from mknock.domain.knocks import Knock, KnockState, Reason
 from mknock.services.moderation import Moderation, urgent_first
 from mknock.services.rule_book import steps_in
-from mknock.wiring.parts import Parts, moderation_of
+from mknock.wiring.parts import Parts, moderation_of, waves_of
 
 ACTOR: Final = "cli"
 HELD: Final = frozenset({KnockState.HELD})
@@ -30,13 +32,19 @@ Decide = Callable[[Moderation, str], Awaitable[Knock]]
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list, with the fields of GET /held.")
-def held(as_json: bool) -> None:
+@click.option("--wave", default="", metavar="ID", help="Only those of a raid: its id, or its door's name.")
+@click.option("--preview", "only_preview", is_flag=True, help="With --wave: only what the wave is like.")
+def held(as_json: bool, wave: str, only_preview: bool) -> None:
     """List the knocks that wait for a moderator, oldest first.
 
     Those that wait for their person to prove the account come last: nothing
     has to be done about them.
     """
-    knocks = with_parts(_all_held)
+    if wave and not as_json:
+        waves.preview(wave)
+    if only_preview:
+        return
+    knocks = with_parts(lambda parts: waves_of(parts).held(wave) if wave else _all_held(parts))
     if as_json:
         say_json([KnockShape.of(knock).model_dump(mode="json") for knock in knocks])
         return
@@ -44,39 +52,78 @@ def held(as_json: bool) -> None:
         say(_shown(knock))
     if not knocks:
         say("Nobody waits.")
+    for one, count in Counter(knock.raid for knock in knocks if knock.raid and not wave).items():
+        say(f"{count} of them came in one raid; decide them together: mknock approve --wave {one}, or refuse")
 
 
 @click.command()
-@click.argument("who")
+@click.argument("who", required=False)
 @click.option("--reason", default="", help="Why, for the ledger.")
 @click.option("--allow", is_flag=True, help="Let the person in from now on, whatever the block-list says.")
-def approve(who: str, reason: str, allow: bool) -> None:
+@click.option("--wave", default="", metavar="ID", help="Everybody of a raid: its id, or its door's name.")
+@click.option("--except", "spare", multiple=True, metavar="KNOCK", help="Of the wave, who goes on waiting.")
+@click.option("--yes", is_flag=True, help="Do not ask before a wave is decided.")
+def approve(who: str | None, reason: str, allow: bool, wave: str, spare: tuple[str, ...], yes: bool) -> None:
     """Admit a held knock; the invitation goes out next.
 
     WHO is the knock's id or the person's Matrix ID, as "mknock held" shows
-    them.
+    them. With --wave instead, whoever waits for a raid alone is admitted, and
+    their invitations go out at the usual pace.
     """
+    if _is_wave(who, wave, spare):
+        if allow:
+            raise click.UsageError("--allow is about one person, not about a wave.")
+        waves.decide(
+            wave,
+            lambda them: them.approve(wave, actor=ACTOR, reason=reason, spare=spare),
+            "Admit everybody of them who waits for the raid alone?",
+            "are admitted and will be invited",
+            yes=yes,
+        )
+        return
     knock = _decided(
-        who,
+        who or "",
         lambda moderation, knock_id: moderation.approve(knock_id, actor=ACTOR, reason=reason, allow=allow),
     )
     say(f"{plain(knock.user_id)} is admitted and will be invited.")
 
 
 @click.command()
-@click.argument("who")
+@click.argument("who", required=False)
 @click.option("--reason", default="", help="Why, for the ledger; the person is told nothing.")
 @click.option("--block", is_flag=True, help="Put the person on the block-list as well.")
-def refuse(who: str, reason: str, block: bool) -> None:
+@click.option("--wave", default="", metavar="ID", help="Everybody of a raid: its id, or its door's name.")
+@click.option("--except", "spare", multiple=True, metavar="KNOCK", help="Of the wave, who goes on waiting.")
+@click.option("--yes", is_flag=True, help="Do not ask before a wave is decided.")
+def refuse(who: str | None, reason: str, block: bool, wave: str, spare: tuple[str, ...], yes: bool) -> None:
     """Refuse a held knock. The person is told nothing.
 
     WHO is the knock's id or the person's Matrix ID, as "mknock held" shows
-    them.
+    them. With --wave instead, everybody who was held in a raid is refused.
     """
+    if _is_wave(who, wave, spare):
+        waves.decide(
+            wave,
+            lambda them: them.refuse(wave, actor=ACTOR, reason=reason, block=block, spare=spare),
+            "Refuse and block all of them?" if block else "Refuse all of them?",
+            "are refused and blocked" if block else "are refused",
+            yes=yes,
+        )
+        return
     knock = _decided(
-        who, lambda moderation, knock_id: moderation.refuse(knock_id, actor=ACTOR, reason=reason, block=block)
+        who or "",
+        lambda moderation, knock_id: moderation.refuse(knock_id, actor=ACTOR, reason=reason, block=block),
     )
     say(f"{plain(knock.user_id)} is refused.")
+
+
+def _is_wave(who: str | None, wave: str, spare: tuple[str, ...]) -> bool:
+    """Whether a wave is meant, rather than one person; both at once, or neither, is a slip."""
+    if (who is None) is not bool(wave):
+        raise click.UsageError("Say WHO is meant, or --wave: one of them.")
+    if spare and not wave:
+        raise click.UsageError("--except is for a --wave.")
+    return bool(wave)
 
 
 def _decided(who: str, decide: Decide) -> Knock:
@@ -126,6 +173,7 @@ def _shown(knock: Knock) -> str:
         lines.append(f"{MARGIN}by the invite link {knock.link}")
     if knock.reason is Reason.LOOK_ALIKE:
         lines += [indented(step, 2) for step in steps_in(knock.detail)]
+    lines += [indented(f"signal  {signal}") for signal in knock.signals]
     for answer in knock.answers:
         lines += [indented(answer.label), indented(answer.value, 2)]
     return "\n".join(lines)

@@ -39,6 +39,37 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Alarm:
+    """From when on a door counts as being raided (see domain.raids), and for how long. 0 takes no notice."""
+
+    arrivals: int = 30
+    """New knocks in five minutes, if it is far above the usual as well."""
+    alike: int = 10
+    """New knocks in an hour whose names are alike, or from one homeserver that hardly anybody comes from."""
+    calm: float = 1800.0
+    """Seconds without new signs after which a raid is over."""
+
+
+class Action(StrEnum):
+    """What a risk signal leads to."""
+
+    OFF = "off"
+    """Nothing: it is not looked for."""
+    LOG = "log"
+    """A note on the knock, for moderators; nothing changes."""
+    HOLD = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What a door does about each risk signal (see checks.signals)."""
+
+    speed: Action = Action.HOLD
+    name_pattern: Action = Action.LOG
+    links: Action = Action.LOG
+
+
+@dataclass(frozen=True, slots=True)
 class FormReading:
     """What the owner says about the form: which field is which, by key, reference or label."""
 
@@ -185,6 +216,10 @@ class Door:
     room_id: str
     policy: Policy = Policy.AUTO
     limits: Limits = field(default_factory=Limits)
+    alarm: Alarm = field(default_factory=Alarm)
+    signals: Signals = field(default_factory=Signals)
+    moderators_room: str = field(default="", repr=False)
+    """Where moderators are told of what happens at the door; as secret as ``room_id``. "": nowhere."""
     reading: FormReading = field(default_factory=FormReading)
     cooldown: float = 3600.0
     """Seconds during which a repeat of a settled knock counts on the old record."""

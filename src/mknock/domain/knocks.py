@@ -90,6 +90,12 @@ class Reason(StrEnum):
     UNBLOCKED = "unblocked"
     """The rule that had ended it was removed."""
     WAVE = "wave"
+    RAID = "raid"
+    """The door is being raided: everybody is held until it is calm."""
+    NAME_PATTERN = "name_pattern"
+    """Others of the last hour have names like this one."""
+    LINKS = "links"
+    """There are links in the answers."""
     NO_PROOF_OF_WORK = "no_proof_of_work"
     """The visitor's browser showed no work, or work that was shown before: most often it runs no JavaScript."""
     TOO_FAST = "too_fast"
@@ -142,6 +148,8 @@ class Decision:
     reason: Reason
     detail: str = ""
     rule: str = ""
+    signals: tuple[str, ...] = ()
+    """Risk signals, each a word and what was seen; for moderators, whatever the outcome."""
 
 
 ADMITTED = Decision(Outcome.ADMIT, Reason.PASSED)
@@ -210,6 +218,10 @@ class Knock:
     trapped: bool = False
     """The honeypot was filled. Such a knock never stands in a real person's way."""
     answers: tuple[Answer, ...] = ()
+    raid: str = ""
+    """The raid in which the knock was held: its wave."""
+    signals: tuple[str, ...] = ()
+    """Risk signals that were seen, each a word and what it was."""
     created_at: float
     updated_at: float
     seen_at: float

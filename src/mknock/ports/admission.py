@@ -9,6 +9,7 @@ from mknock.domain.doors import Door
 from mknock.domain.ids import MatrixID
 from mknock.domain.knocks import ADMITTED, Decision, Knock, Outcome, Reason, Submission
 from mknock.domain.links import InviteLink
+from mknock.domain.raids import NOBODY, Arrivals, Raid
 from mknock.domain.rules import Rule
 
 
@@ -34,6 +35,8 @@ class Attempt:
     """The hash of the token of the invite link by which they come; "" for none."""
     knocking: bool = False
     """A membership knock of theirs stands in the door's room, and is to be answered."""
+    likeness: str = ""
+    """What is compared of the name with those of others who came lately; "" compares with nobody's."""
     listed: Decision | None = ADMITTED
     """What the block-list says of the person; None when it cannot be read: then nobody may be admitted (promise 3)."""
 
@@ -66,6 +69,9 @@ class Facts:
     sender_count: float = 0.0
     homeserver_count: float = 0.0
     door_count: float = 0.0
+    arrivals: Arrivals = NOBODY
+    raid: Raid | None = None
+    """The raid that is on at the door; it may have begun with this knock."""
 
 
 Judge = Callable[[Attempt, Facts], Decision]

@@ -15,6 +15,7 @@ from mknock.domain.doors import Door
 from mknock.domain.knocks import Knock, KnockState
 from mknock.domain.links import InviteLink, LinkStatistics
 from mknock.domain.policy_lists import PolicyList
+from mknock.domain.raids import Raid, Told
 from mknock.domain.rules import Rule
 from mknock.ports.admission import AskedToWait, Attempt, Judge, Kept, LinkOver
 from mknock.ports.records import (
@@ -251,6 +252,36 @@ class Store(Protocol):
 
     async def direct_rooms(self, *, limit: int = 100) -> list[DirectRoom]:
         """The direct rooms that are not left yet, oldest first."""
+
+    # raids
+    async def start_raid(self, raid: Raid) -> Raid:
+        """Begin a raid on a moderator's word, ledger line included; one that is on lasts as long as this one.
+
+        Returns the raid that is on.
+        """
+
+    async def end_raid(self, door: str, at: float, by: str, *, quiet_until: float) -> Raid | None:
+        """End the raid that is on at a door, and begin none before ``quiet_until``; None if there is none."""
+
+    async def end_lapsed_raids(self, at: float) -> list[Raid]:
+        """End the raids whose time is over, each with its ledger line; return them."""
+
+    async def tell_raid(self, raid_id: str, told: Told) -> None:
+        """Note what the moderators' room has been told."""
+
+    async def raid(self, raid_id: str) -> Raid | None: ...
+
+    async def raids(self, *, limit: int = 100) -> list[Raid]:
+        """Newest first."""
+
+    async def untold_raids(self) -> list[Raid]:
+        """Those that are on, and those of which not everything has been told, oldest first."""
+
+    async def wave(self, raid_id: str, *, after: str = "", limit: int = 1000) -> list[Knock]:
+        """The knocks that are still held of a raid, oldest first by id, from behind the id ``after``."""
+
+    async def wave_counts(self, raid_id: str) -> Mapping[KnockState, int]:
+        """How many knocks were held in a raid, by the state they are in now."""
 
     # ledger
     async def write(self, entry: Entry) -> None: ...

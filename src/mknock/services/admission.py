@@ -14,6 +14,7 @@ from mknock.domain.doors import Door
 from mknock.domain.errors import InvalidMatrixID
 from mknock.domain.ids import MatrixID
 from mknock.domain.knocks import Knock, KnockState, Submission
+from mknock.matching.likeness import likeness
 from mknock.ports import AskedToWait, Attempt, Clock, Entry, Kept, LinkOver, Store
 from mknock.services.rule_book import RuleBook, stance_of
 
@@ -128,6 +129,7 @@ class Admission:
             sender=await self._names.name(counted, now) if counted else None,
             trusted=trusted,
             link=link,
+            likeness=likeness(user.localpart),
             listed=self._book.decide(user, stance_of(door), _called(submission)),
         )
         return await self._store.admit(attempt, decide)

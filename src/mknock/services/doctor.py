@@ -8,12 +8,14 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
+from mknock.domain.doors import Door
 from mknock.domain.errors import HomeserverError, KnockError
 from mknock.ports import LIMITS, Clock, Homeserver, ServerFacts, Store
 from mknock.services.blocklist_file import WHAT, BlocklistFile
 from mknock.services.doors import Doors
 from mknock.services.findings import Finding, bad, good, odd
 from mknock.services.list_findings import ListFindings
+from mknock.services.notices import Notices
 from mknock.services.proof_findings import ProofFindings
 from mknock.services.remedies import remedy
 from mknock.services.room_findings import RoomFindings
@@ -53,9 +55,10 @@ class Doctor:
     file: BlocklistFile | None = None
     lists: ListFindings | None = None
     proofs: ProofFindings | None = None
+    notices: Notices | None = None
 
     async def examine(self) -> list[Finding]:
-        findings = [await self._store(), *await self._homeserver()]
+        findings = [await self._store(), *await self._raids(), *await self._homeserver()]
         return [*findings, await self._blocklist(), self._form(), self._api(), address(self.public_url)]
 
     async def _store(self) -> Finding:
@@ -81,11 +84,37 @@ class Doctor:
         findings = [good("sign-in", f"Knock acts as {account}"), await self._listens()]
         for door in self.doors:
             findings += await self.rooms.of(door, account)
+            findings += await self._moderators_room(door, account)
         if self.lists is not None:
             findings += await self.lists.of(account)
         if self.proofs is not None:
             findings += await self.proofs.of(account)
         return [*findings, *await self._server()]
+
+    async def _raids(self) -> list[Finding]:
+        """The raids that are on; they are nothing to be mended."""
+        try:
+            raids = [raid for raid in await self.store.untold_raids() if raid.is_on(self.clock())]
+        except KnockError:
+            return []  # the store's finding says what is wrong
+        return [
+            odd(
+                f"door {raid.door}",
+                f"is being raided, so everybody is held: mknock held --wave {raid.id}; if it is no raid,"
+                f" mknock raid end {raid.door}",
+            )
+            for raid in raids
+        ]
+
+    async def _moderators_room(self, door: Door, account: str) -> list[Finding]:
+        what = f"moderators' room of {door.slug}"
+        if self.notices is None or not door.moderators_room:
+            return []
+        try:
+            problem = await self.notices.problem(door.moderators_room, account)
+        except HomeserverError as error:
+            return [odd(what, f"could not be looked at: {error}{remedy(error)}")]
+        return [odd(what, problem) if problem else good(what, "Knock is in it and may write")]
 
     async def _listens(self) -> Finding:
         try:

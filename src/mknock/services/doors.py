@@ -54,6 +54,12 @@ class Doors:
         )
 
     @property
+    def rooms(self) -> list[str]:
+        """The rooms that Knock acts or writes in: those of the doors, and those of their moderators."""
+        rooms = (room for door in self for room in (door.room_id, door.moderators_room) if room)
+        return list(dict.fromkeys(rooms))
+
+    @property
     def as_described(self) -> tuple[Door, ...]:
         """The doors as their owner describes them, with the rooms that they gave them."""
         return tuple(self._described.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -220,6 +220,17 @@ class Moderation:
         self._wake()  # a membership knock is turned down in the room
         return knock
 
+    async def block_all(self, users: Sequence[MatrixID], entry: Entry) -> set[str]:
+        """Put several people on the block-list; return the keys of those who are. Knock's equals are spared.
+
+        Their other open knocks are ended by the next look at who is blocked.
+        """
+        strangers = await self._strangers(users)
+        rules = [_user_rule(user, entry.detail, entry.actor, entry.at) for user in strangers]
+        await self._store.change_rules(rules, (), entry)
+        await self._book.refresh()
+        return {user.key for user in strangers}
+
     async def _rule_about(self, knock_id: str, entry: Entry, *, allow: bool) -> Rule | None:
         """A rule about the person who knocks; None if there is no such knock."""
         knock = await self._store.knock(knock_id)
@@ -247,16 +258,24 @@ class Moderation:
         While the homeserver is out of reach only the bot itself is spared here;
         a kick is refused by the homeserver all the same.
         """
+        if user in await self._strangers([user]):
+            return
+        if MatrixID.of(await self._homeserver.whoami()).key == user.key:
+            raise NotAllowed("that is Knock's own account")
+        raise NotAllowed(f"{user} has as much power in the room as Knock: lower it first")
+
+    async def _strangers(self, users: Sequence[MatrixID]) -> list[MatrixID]:
+        """Those of them who are neither the bot nor of equal power; the homeserver is asked once for all."""
+        strangers = list(users)
         try:
             bot = await self._homeserver.whoami()
-            if MatrixID.of(bot).key == user.key:
-                raise NotAllowed("that is Knock's own account")
+            strangers = [user for user in strangers if user.key != MatrixID.of(bot).key]
             for door in self._doors:
                 levels = await self._homeserver.power_levels(door.room_id)
-                if _power_of(user, levels) >= levels.of(bot) > levels.users_default:
-                    raise NotAllowed(f"{user} has as much power in the room as Knock: lower it first")
+                strangers = [user for user in strangers if not _is_equal(user, bot, levels)]
         except (HomeserverUnavailable, RateLimited, TokenRefused, Refused):
-            return
+            pass
+        return strangers
 
     async def _remove(self, user: MatrixID, knocks: list[Knock], entry: Entry) -> Removal:
         """Remove somebody from the doors' rooms; tell the most important thing that happened."""
@@ -307,6 +326,10 @@ def urgent_first(held: Iterable[Knock]) -> list[Knock]:
 
 def _user_rule(user: MatrixID, reason: str, actor: str, at: float) -> Rule:
     return Rule(RuleKind.USER, str(user), user.key, reason, source=actor, author=actor, at=at)
+
+
+def _is_equal(user: MatrixID, bot: str, levels: PowerLevels) -> bool:
+    return _power_of(user, levels) >= levels.of(bot) > levels.users_default
 
 
 def _power_of(user: MatrixID, levels: PowerLevels) -> float:

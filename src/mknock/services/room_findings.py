@@ -10,7 +10,7 @@ from mknock.domain.errors import HomeserverError, Refused
 from mknock.ports import Encryption, Homeserver, Membership, PowerLevels
 from mknock.services.findings import Finding, Verdict, bad, good, odd
 from mknock.services.remedies import remedy
-from mknock.services.shortcomings import CANNOT_ENCRYPT
+from mknock.services.sealing import CANNOT_ENCRYPT
 from mknock.services.successors import sentence, trace
 
 NOT_IN_THE_ROOM = {

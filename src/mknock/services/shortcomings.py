@@ -9,11 +9,11 @@ from mknock.ports import Encryption, Homeserver
 from mknock.services.blocklist_file import BlocklistFile
 from mknock.services.doors import Doors
 from mknock.services.list_findings import ListFindings
+from mknock.services.notices import Notices
 from mknock.services.proof_findings import ProofFindings
+from mknock.services.sealing import CANNOT_ENCRYPT
 from mknock.services.sessions import OwnSession
 from mknock.services.successors import Successors, is_in
-
-CANNOT_ENCRYPT = "the room is encrypted, and Knock cannot encrypt: pip install 'mknock[e2ee]'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class Shortcomings:
     file: BlocklistFile | None = None
     lists: ListFindings | None = None
     proofs: ProofFindings | None = None
+    notices: Notices | None = None
 
     async def of(self, account: str) -> dict[str, str]:
         """By its name, a sentence for the owner on each thing that does not work.
@@ -44,6 +45,7 @@ class Shortcomings:
             found["invites"].append(await self._cannot_invite(door, account))
             found["welcome"].append(await self._cannot_welcome(door))
         found["proofs"] = [await self.proofs.problem() if self.proofs else ""]
+        found["notices"] = [await self._cannot_tell(door, account) for door in self.doors]
         found["blocklist"] = [self.file.shortcoming if self.file else ""]
         named = {name: "; ".join(filter(None, each)) for name, each in found.items() if any(each)}
         return named | (await self.lists.problems(account) if self.lists else {})
@@ -53,6 +55,13 @@ class Shortcomings:
         if levels.of(account) >= levels.invite:
             return ""
         return f"{account} may not invite to the room of door {door.slug!r}, so knocks wait: make it a moderator there"
+
+    async def _cannot_tell(self, door: Door, account: str) -> str:
+        """Why moderators cannot be told of what happens at a door."""
+        if self.notices is None or not door.moderators_room:
+            return ""
+        problem = await self.notices.problem(door.moderators_room, account)
+        return f"the moderators' room of door {door.slug!r} is told nothing: {problem}" if problem else ""
 
     async def _cannot_welcome(self, door: Door) -> str:
         """Why nobody can be welcomed in an encrypted room."""

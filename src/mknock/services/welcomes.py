@@ -8,22 +8,19 @@ from typing import Any
 
 from mknock.domain import lifecycle
 from mknock.domain.doors import Door
-from mknock.domain.errors import EncryptionUnavailable
 from mknock.domain.knocks import Knock, KnockState
-from mknock.ports import Clock, Encryption, Homeserver, Membership, Rotation, Store
+from mknock.ports import Clock, Encryption, Homeserver, Membership, Store
 from mknock.services.doors import Doors
 from mknock.services.errands import Ending, Errands, Settled, Waits
 from mknock.services.latecomers import seen_of
 from mknock.services.retry import Retry
 from mknock.services.rule_book import RuleBook
-from mknock.services.shortcomings import CANNOT_ENCRYPT
+from mknock.services.sealing import CANNOT_ENCRYPT, ENCRYPTED, ENCRYPTION, MESSAGE, encrypted
 from mknock.services.welcome_text import MARKER, WelcomeTemplate
 from mknock.telemetry import get_logger
 
 log = get_logger(__name__)
 
-ENCRYPTED = "m.room.encrypted"
-MESSAGE = "m.room.message"
 FIRST_DEVICE = 600.0
 """Seconds from the join that a welcome waits for the person's first device, or for us to be able to encrypt."""
 LOOK_AGAIN = 5.0
@@ -115,21 +112,15 @@ class Welcomes:
         self, claim: Knock, door: Door, content: dict[str, Any]
     ) -> tuple[str, dict[str, Any]] | str:
         """The event to send: encrypted if the room is. Else one sentence why it cannot be sent yet."""
-        settings = await self._homeserver.state(claim.room_id, "m.room.encryption")
+        settings = await self._homeserver.state(claim.room_id, ENCRYPTION)
         if settings is None:
             return MESSAGE, content
         problem = await self._cannot_encrypt(claim)
         if problem:
             return (MESSAGE, content) if door.welcoming.clear_in_encrypted else problem
         assert self._encryption is not None  # noqa: S101 - or there would be a problem
-        members = list(await self._homeserver.members(claim.room_id, Membership.JOIN))
-        try:
-            sealed = await self._encryption.encrypt(
-                claim.room_id, members, MESSAGE, content, rotation=Rotation.of(settings)
-            )
-        except EncryptionUnavailable as error:
-            return str(error)
-        return ENCRYPTED, sealed | {MARKER: claim.id}
+        sealed = await encrypted(self._homeserver, self._encryption, claim.room_id, content, settings)
+        return sealed if isinstance(sealed, str) else (ENCRYPTED, sealed)
 
     async def _cannot_encrypt(self, claim: Knock) -> str:
         if self._encryption is None:

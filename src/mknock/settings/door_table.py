@@ -14,10 +14,12 @@ from mknock.settings.values import (
     BlockedMembers,
     Colour,
     Count,
+    CountOrNever,
     LongText,
     Matches,
     Policy,
     Reminders,
+    RiskSignals,
     RoomID,
     ServerName,
     ShortText,
@@ -81,6 +83,18 @@ class LimitsTable(Table):
     door: Count | None = Field(None, description="Knocks that pass in one window; more are held.")
     homeserver: Count | None = Field(None, description="Knocks from one homeserver in one window.")
     sender: Count | None = Field(None, description="Requests from one network address in one window.")
+
+
+class RaidsTable(Table):
+    arrivals: CountOrNever | None = Field(
+        None, description="New knocks in five minutes that may be a raid; 0: never."
+    )
+    alike: CountOrNever | None = Field(
+        None, description="New knocks in an hour, alike or of one rare homeserver, that are a raid; 0: never."
+    )
+    calm: Annotated[float, seconds(60, YEAR)] | None = Field(
+        None, description="Seconds without new signs after which a raid is over."
+    )
 
 
 class SecretsTable(Table):
@@ -171,6 +185,12 @@ class DoorTable(Table):
     match_actions: Matches | None = Field(
         None, description="What is done about a kind of look-alike: refuse, hold or log."
     )
+    signals: RiskSignals | None = Field(
+        None, description="What is done about risk signals: off, log or hold."
+    )
+    moderators_room: RoomID | None = Field(
+        None, description="ID of the room where moderators are told of raids."
+    )
     match_other_servers: Switch | None = Field(
         None, description="A name on another homeserver than the blocked one's can be its look-alike."
     )
@@ -179,6 +199,7 @@ class DoorTable(Table):
     )
     form: FormTable = Field(FormTable.model_validate({}), description="How the door's form is read.")
     limits: LimitsTable = Field(LimitsTable.model_validate({}), description="How many may knock in a while.")
+    raids: RaidsTable = Field(RaidsTable.model_validate({}), description="What counts as a raid.")
     secrets: SecretsTable = Field(
         SecretsTable.model_validate({}), description="What a form must show to be let in."
     )
@@ -196,12 +217,14 @@ class DoorTable(Table):
 
     def secret_values(self) -> list[str]:
         """What must never be seen."""
-        token = [self.secrets.token.get_secret_value()] if self.secrets.token else []
-        return [self.room.get_secret_value(), *token, *self.secrets.signing.values()]
+        given = [secret for secret in (self.secrets.token, self.moderators_room) if secret is not None]
+        own = [secret.get_secret_value() for secret in (self.room, *given)]
+        return [*own, *self.secrets.signing.values()]
 
 
 BY_NAME: tuple[tuple[str, ...], ...] = (
     ("room",),
+    ("moderators_room",),
     ("welcome", "text"),
     ("page", "text"),
     ("page", "rules"),

@@ -240,7 +240,7 @@ def _hint(door: str, key: Key) -> str:
     distance, nearest = min((edits(name, one), one) for one in known)
     if distance <= max(1, len(name) // 3):
         return f"did you mean {nearest}?"
-    for table in ("welcome", "form", "limits", "secrets", "page"):
+    for table in ("welcome", "form", "limits", "raids", "secrets", "page"):
         if name in _names(table) and above != [table]:
             return f"it belongs into [doors.{door}.{table}]."
     return "see docs/reference/doors.md for the keys there are."

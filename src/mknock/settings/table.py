@@ -16,6 +16,7 @@ from mknock.settings.values import (
     BlockedMembers,
     Colour,
     Count,
+    CountOrNever,
     Email,
     ListRoom,
     LogFormat,
@@ -28,6 +29,7 @@ from mknock.settings.values import (
     PostgresAddress,
     RecoveryKey,
     Reminders,
+    RiskSignals,
     RoomID,
     ServerName,
     ShortText,
@@ -159,6 +161,23 @@ class Settings(BaseModel):
     max_requests_per_sender: Count | None = Field(
         None,
         description="Requests from one network address in one window; unset: a third of the door's total.",
+    )
+    raid_arrivals: CountOrNever | None = Field(
+        None,
+        description="New knocks in five minutes that may be a raid; unset: 30; 0: never.",
+    )
+    raid_alike: CountOrNever | None = Field(
+        None,
+        description="New knocks in an hour, alike or of one rare homeserver, that are a raid; unset: 10; 0: never.",
+    )
+    raid_calm: Annotated[float, seconds(60, YEAR)] = Field(
+        1800.0, description="Seconds without new signs after which a raid is over."
+    )
+    risk_signals: RiskSignals = Field(
+        (), description="What is done about risk signals: off, log or hold, such as links=hold."
+    )
+    moderators_room_id: RoomID | None = Field(
+        None, description="ID of the room where moderators are told of raids; begins with !."
     )
     trusted_proxies: Networks = Field((), description="Proxies whose X-Forwarded-For is believed.")
     knock_cooldown: Annotated[float, seconds(0, YEAR)] = Field(
@@ -308,6 +327,15 @@ class Settings(BaseModel):
     def limit_per_homeserver(self) -> int:
         """Knocks of one homeserver in one window; follows the door's total unless set."""
         return self.max_requests_per_homeserver or self.max_requests_per_window
+
+    @property
+    def alarm(self) -> tuple[int, int]:
+        """How many arrivals, and how many alike, may be a raid. An owner who lets more pass expects more."""
+        most = self.max_requests_per_window
+        return (
+            max(30, most // 2) if self.raid_arrivals is None else self.raid_arrivals,
+            max(10, most // 6) if self.raid_alike is None else self.raid_alike,
+        )
 
     @property
     def limit_per_sender(self) -> int:

@@ -278,6 +278,31 @@ def _match_action(value: object) -> str:
     return str(value)
 
 
+SIGNALS = ("speed", "name_pattern", "links")
+SIGNAL_ACTIONS = ("off", "log", "hold")
+
+
+def _signals(value: object) -> tuple[tuple[str, str], ...]:
+    """What is done about risk signals: ``links=hold, speed=log``, or a table of the same."""
+    if not isinstance(value, str):
+        items = value.items() if isinstance(value, Mapping) else value if isinstance(value, Iterable) else ()
+        return tuple(_signal(str(name), str(action)) for name, action in items)
+    words = (word.partition("=") for word in re.split(r"[,\s]+", value) if word)
+    return tuple(_signal(name, action) for name, _, action in words)
+
+
+def _signal(name: str, action: str) -> tuple[str, str]:
+    if name not in SIGNALS:
+        raise ValueError(f"names a signal that there is not ({name[:40]}): there are {', '.join(SIGNALS)}.")
+    if action not in SIGNAL_ACTIONS:
+        raise ValueError(
+            f"must say off, log or hold of each signal, such as links=hold, but says {shown(action)}."
+        )
+    return name, action
+
+
+RiskSignals = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_signals)]
+CountOrNever = Annotated[int, whole(0, 1_000_000)]
 Matches = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_matches)]
 Address = Annotated[str, AfterValidator(_address)]
 Count = Annotated[int, whole(1, 1_000_000)]

@@ -11,6 +11,7 @@ from mknock.domain.direct_rooms import DirectRoom, TalkState
 from mknock.domain.knocks import Answer, Knock, KnockState, Reason
 from mknock.domain.links import InviteLink
 from mknock.domain.policy_lists import PolicyList
+from mknock.domain.raids import Cause, Raid, Told
 from mknock.domain.rules import Rule, RuleKind
 from mknock.ports import Entry, OwnRule
 
@@ -19,7 +20,7 @@ Row = Sequence[Any]
 KNOCK_COLUMNS = (
     "id, door, room_id, user_id, user_key, state, reason, detail, rule, platform, proven, trapped, answers,"
     " created_at, updated_at, seen_at, repeats, expires_at, due_at, fence, attempts,"
-    " invited_at, joined_at, welcomed_at, reminders, link, knocking"
+    " invited_at, joined_at, welcomed_at, reminders, link, knocking, raid, signals"
 )
 RULE_COLUMNS = "id, kind, entity, key, reason, source, author, at, expires_at, allow, look_alikes, origin"
 LIST_COLUMNS = "name, room_id, alias, look_alikes, allow_wide, author, at, removed"
@@ -28,6 +29,9 @@ LINK_COLUMNS = (
     " greeting, revoked_at"
 )
 DIRECT_ROOM_COLUMNS = "id, room_id, user_id, user_key, state, began_at, wrong, heard, fence"
+RAID_COLUMNS = (
+    "id, door, cause, detail, started_at, started_by, ends_at, ended_at, ended_by, quiet_until, told"
+)
 ENTRY_COLUMNS = "id, at, actor, action, door, knock_id, user_id, reason, rule, before, after, detail"
 
 
@@ -76,6 +80,8 @@ def knock_row(knock: Knock) -> tuple[Any, ...]:
         knock.reminders,
         knock.link,
         int(knock.knocking),
+        knock.raid,
+        "\n".join(knock.signals),
     )
 
 
@@ -108,6 +114,8 @@ def knock_of(row: Row) -> Knock:
         reminders=row[24],
         link=row[25],
         knocking=bool(row[26]),
+        raid=row[27],
+        signals=tuple(row[28].split("\n")) if row[28] else (),
     )
 
 
@@ -233,6 +241,38 @@ def direct_room_of(row: Row) -> DirectRoom:
         wrong=row[6],
         heard=row[7],
         fence=row[8],
+    )
+
+
+def raid_row(raid: Raid) -> tuple[Any, ...]:
+    return (
+        raid.id,
+        raid.door,
+        raid.cause.value,
+        raid.detail,
+        raid.started_at,
+        raid.started_by,
+        raid.ends_at,
+        raid.ended_at,
+        raid.ended_by,
+        raid.quiet_until,
+        raid.told.value,
+    )
+
+
+def raid_of(row: Row) -> Raid:
+    return Raid(
+        id=row[0],
+        door=row[1],
+        cause=Cause(row[2]),
+        detail=row[3],
+        started_at=row[4],
+        started_by=row[5],
+        ends_at=row[6],
+        ended_at=row[7],
+        ended_by=row[8],
+        quiet_until=row[9],
+        told=Told(row[10]),
     )
 
 

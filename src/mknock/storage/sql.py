@@ -17,6 +17,7 @@ from mknock.storage.rows import (
     KNOCK_COLUMNS,
     LINK_COLUMNS,
     LIST_COLUMNS,
+    RAID_COLUMNS,
     RULE_COLUMNS,
 )
 
@@ -63,23 +64,34 @@ def knocks_in(states: frozenset[KnockState]) -> str:
     return f"SELECT {KNOCK_COLUMNS} FROM knocks WHERE {condition} ORDER BY id LIMIT $2"  # noqa: S608
 
 
-def _counts_of(name: str) -> str:
-    """Two columns: the count of the slot that is forgotten at $4, and of the slot before, forgotten at $5."""
+def _of(table: str, columns: str) -> str:
+    return ", ".join(f"{table}.{column}" for column in columns.split(", "))
+
+
+def _counts_from(first: int, counters: int) -> str:
+    """Two columns for each of so many counters: its count in the slot of now, and in the slot before.
+
+    A counter has three parameters: when either slot is forgotten, and its name.
+    """
     return ", ".join(
-        f"(SELECT count FROM counters WHERE expires_at = {slot} AND name = {name})"  # noqa: S608
-        for slot in ("$4", "$5")
+        f"(SELECT count FROM counters WHERE expires_at = ${slot} AND name = ${name})"  # noqa: S608
+        for name in range(first + 2, first + 3 * counters, 3)
+        for slot in (name - 2, name - 1)
     )
 
 
-SENDER = f"""SELECT level, until_at, {_counts_of("$3")}
+COUNTERS = 7
+"""In which a new knock is counted."""
+SENDER = f"""SELECT level, until_at, {_counts_from(3, 2)}
  FROM (SELECT 1) AS always LEFT JOIN backoffs ON sender = $1 AND expires_at > $2"""  # noqa: S608
 KNOWN = f"""SELECT (SELECT knock_id FROM events WHERE name = $3),
  EXISTS (SELECT 1 FROM knocks WHERE user_key = $1 AND trapped = 0 AND {_PLACE} = 'open'
- AND room_id <> $2 AND state <> 'held' AND proven = 0), {_counts_of("$6")}, {_counts_of("$7")}, {RULE_COLUMNS}
- FROM (SELECT 1) AS always LEFT JOIN rules ON id = $8 AND removed_at IS NULL
- AND (expires_at IS NULL OR expires_at > $9)"""  # noqa: S608
-"""Besides the history: the knock of a delivery seen before, whether one is open elsewhere, the counts of the
-homeserver and of the door, and the rule that names the person."""
+ AND room_id <> $2 AND state <> 'held' AND proven = 0), {_counts_from(7, COUNTERS)},
+ {_of("raids", RAID_COLUMNS)}, {_of("rules", RULE_COLUMNS)} FROM (SELECT 1) AS always
+ LEFT JOIN raids ON raids.id = (SELECT id FROM raids WHERE door = $6 ORDER BY id DESC LIMIT 1)
+ LEFT JOIN rules ON rules.id = $4 AND removed_at IS NULL AND (expires_at IS NULL OR expires_at > $5)"""  # noqa: S608
+"""Besides the history: the knock of a delivery seen before, whether one is open elsewhere, the counts, the newest raid
+of the door, and the rule that names the person."""
 KNOCK_OF_EVENT = (
     f"SELECT {KNOCK_COLUMNS} FROM knocks WHERE id = (SELECT knock_id FROM events WHERE name = $1)"  # noqa: S608
 )
@@ -126,10 +138,17 @@ ADD_EVENT = (
     "INSERT INTO events (name, knock_id, expires_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING"
 )
 
-COUNT = """INSERT INTO counters (expires_at, name, count) VALUES ($1, $2, 1)
- ON CONFLICT (expires_at, name) DO UPDATE SET count = counters.count + 1"""
+
+def _count(counters: int) -> str:
+    """Count one in so many counters; each has two parameters, when its slot is forgotten and its name."""
+    values = ", ".join(f"(${number}, ${number + 1}, 1)" for number in range(1, 2 * counters, 2))
+    return f"""INSERT INTO counters (expires_at, name, count) VALUES {values}
+ ON CONFLICT (expires_at, name) DO UPDATE SET count = counters.count + 1"""  # noqa: S608
+
+
+COUNT_SENDER = _count(2)
 TELLING = " RETURNING count"
-COUNT_TWO = COUNT.replace("($1, $2, 1)", "($1, $2, 1), ($1, $3, 1)") + TELLING
+COUNT_KNOCK = _count(COUNTERS) + TELLING
 """SQLite leaves out what TELLING asks for: it would build a table on each call, which costs more than to have read
 the counts before."""
 UNCOUNT = "DELETE FROM counters WHERE name = $3 AND expires_at IN ($1, $2)"
@@ -208,6 +227,25 @@ LEDGER_OF_KNOCK = f"SELECT {ENTRY_COLUMNS} FROM ledger WHERE knock_id = $2 ORDER
 LEDGER_OF_USER = f"""SELECT {ENTRY_COLUMNS} FROM ledger WHERE knock_id IN (SELECT id FROM knocks WHERE user_key = $3)
  OR knock_id = '' AND user_id = $2 ORDER BY id DESC LIMIT $1"""  # noqa: S608
 
+SIGN = f"""INSERT INTO raids AS r ({RAID_COLUMNS}) VALUES ({_places(RAID_COLUMNS)})
+ ON CONFLICT (door) WHERE ended_at IS NULL DO UPDATE SET
+ ends_at = CASE WHEN r.ends_at IS NULL OR r.ends_at > excluded.ends_at THEN r.ends_at ELSE excluded.ends_at END
+ RETURNING {RAID_COLUMNS}"""  # noqa: S608
+"""A sign of a raid: it begins, or goes on for longer."""
+START_RAID = SIGN.replace("r.ends_at IS NULL OR r.ends_at > excluded.ends_at", "r.ends_at > excluded.ends_at")
+"""A moderator's word: it lasts as long as they say, if that is longer."""
+END_RAID = f"""UPDATE raids SET ended_at = $2, ended_by = $3, quiet_until = $4
+ WHERE door = $1 AND ended_at IS NULL RETURNING {RAID_COLUMNS}"""  # noqa: S608
+LAPSED_RAIDS = f"""UPDATE raids SET ended_at = ends_at, ended_by = 'knock'
+ WHERE ended_at IS NULL AND told < 2 AND ends_at <= $1 RETURNING {RAID_COLUMNS}"""  # noqa: S608
+TELL_RAID = "UPDATE raids SET told = $2 WHERE id = $1 AND told < $2"
+RAID = f"SELECT {RAID_COLUMNS} FROM raids WHERE id = $1"  # noqa: S608
+RAIDS = f"SELECT {RAID_COLUMNS} FROM raids ORDER BY id DESC LIMIT $1"  # noqa: S608
+UNTOLD_RAIDS = f"SELECT {RAID_COLUMNS} FROM raids WHERE told < 2 ORDER BY id"  # noqa: S608
+WAVE = f"""SELECT {KNOCK_COLUMNS} FROM knocks WHERE raid = $1 AND raid <> '' AND state = 'held' AND id > $2
+ ORDER BY id LIMIT $3"""  # noqa: S608
+WAVE_COUNTS = "SELECT state, count(*) FROM knocks WHERE raid = $1 AND raid <> '' GROUP BY state"
+
 PACE = "SELECT free_at FROM paces WHERE name = $1"
 SET_PACE = """INSERT INTO paces (name, free_at) VALUES ($1, $2)
  ON CONFLICT (name) DO UPDATE SET free_at = excluded.free_at"""
@@ -249,4 +287,6 @@ _RUN_OUT = (
         ("rules", "id"),
     )
 )
-TIDY = (*_RUN_OUT, _REMOVED_RULES)
+_OLD_RAIDS = """DELETE FROM raids WHERE id IN (SELECT id FROM raids WHERE ended_at IS NOT NULL
+ AND ended_at <= $1 - 31536000.0 AND told = 2 LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1"""
+TIDY = (*_RUN_OUT, _REMOVED_RULES, _OLD_RAIDS)

@@ -17,6 +17,7 @@ from mknock.domain.doors import Door
 from mknock.domain.knocks import Knock, KnockState
 from mknock.domain.links import InviteLink, LinkStatistics
 from mknock.domain.policy_lists import PolicyList
+from mknock.domain.raids import Raid, Told
 from mknock.domain.rules import Rule
 from mknock.ports import (
     AskedToWait,
@@ -43,6 +44,7 @@ from mknock.storage.rows import (
     link_of,
     list_of,
     own_rule_of,
+    raid_of,
     rule_of,
 )
 from mknock.storage.transactions import Steps
@@ -253,6 +255,36 @@ class SqlStore(ABC):
 
     async def direct_rooms(self, *, limit: int = 100) -> list[DirectRoom]:
         return [direct_room_of(row) for row in await self._read(sql.DIRECT_ROOMS, limit)]
+
+    # --- raids
+
+    async def start_raid(self, raid: Raid) -> Raid:
+        return await self._run(lambda: transactions.start_raid(raid))
+
+    async def end_raid(self, door: str, at: float, by: str, *, quiet_until: float) -> Raid | None:
+        return await self._run(lambda: transactions.end_raid(door, at, by, quiet_until))
+
+    async def end_lapsed_raids(self, at: float) -> list[Raid]:
+        return await self._run(lambda: transactions.end_lapsed_raids(at))
+
+    async def tell_raid(self, raid_id: str, told: Told) -> None:
+        await self._execute(sql.TELL_RAID, raid_id, told.value)
+
+    async def raid(self, raid_id: str) -> Raid | None:
+        rows = await self._read(sql.RAID, raid_id)
+        return raid_of(rows[0]) if rows else None
+
+    async def raids(self, *, limit: int = 100) -> list[Raid]:
+        return [raid_of(row) for row in await self._read(sql.RAIDS, limit)]
+
+    async def untold_raids(self) -> list[Raid]:
+        return [raid_of(row) for row in await self._read(sql.UNTOLD_RAIDS)]
+
+    async def wave(self, raid_id: str, *, after: str = "", limit: int = 1000) -> list[Knock]:
+        return [knock_of(row) for row in await self._read(sql.WAVE, raid_id, after, limit)]
+
+    async def wave_counts(self, raid_id: str) -> Mapping[KnockState, int]:
+        return {KnockState(row[0]): int(row[1]) for row in await self._read(sql.WAVE_COUNTS, raid_id)}
 
     # --- ledger
 

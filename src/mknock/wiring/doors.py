@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from mknock.domain.doors import (
     DEFAULT_COLOUR,
+    Action,
+    Alarm,
     Door,
     FormReading,
     FormSecrets,
@@ -20,6 +23,7 @@ from mknock.domain.doors import (
     Question,
     QuestionKind,
     Removal,
+    Signals,
     Welcoming,
 )
 from mknock.matching import DEFAULT_ACTIONS
@@ -80,6 +84,9 @@ def door_of(settings: Settings) -> Door:
             homeserver=settings.limit_per_homeserver,
             sender=settings.limit_per_sender,
         ),
+        alarm=Alarm(*settings.alarm, settings.raid_calm),
+        signals=signals_of(settings.risk_signals),
+        moderators_room=plain(settings.moderators_room_id),
         reading=FormReading(
             id_field=settings.form_id_field,
             trap_field=settings.form_honeypot_field,
@@ -169,6 +176,9 @@ def _door_of_table(settings: Settings, slug: str, table: DoorTable, problems: li
         room_id=plain(table.room),
         policy=Policy(_or(table.policy, settings.door_policy)),
         limits=_limits_of(settings, table.limits),
+        alarm=_alarm_of(settings, table),
+        signals=signals_of(_or(table.signals, settings.risk_signals)),
+        moderators_room=plain(_or(table.moderators_room, settings.moderators_room_id)),
         reading=FormReading(
             id_field=_or(form.id_field, settings.form_id_field),
             trap_field=_or(form.honeypot_field, settings.form_honeypot_field),
@@ -236,6 +246,8 @@ def _sources_of(settings: Settings, found: DoorsFile) -> tuple[Path, ...]:
 
 def secrets_of(door: Door) -> Iterator[str]:
     yield door.room_id
+    if door.moderators_room:
+        yield door.moderators_room
     yield from door.secrets.signing.values()
     if door.secrets.token:
         yield door.secrets.token
@@ -250,6 +262,19 @@ def _limits_of(settings: Settings, limits: LimitsTable) -> Limits:
         homeserver=limits.homeserver or settings.max_requests_per_homeserver or door,
         sender=limits.sender or settings.max_requests_per_sender or max(1, door // 3),
     )
+
+
+def _alarm_of(settings: Settings, table: DoorTable) -> Alarm:
+    """What counts as a raid of the door; unless that is set somewhere it follows the door's own window."""
+    door = _or(table.limits.door, settings.max_requests_per_window)
+    arrivals, alike = settings.model_copy(update={"max_requests_per_window": door}).alarm
+    raids = table.raids
+    return Alarm(_or(raids.arrivals, arrivals), _or(raids.alike, alike), _or(raids.calm, settings.raid_calm))
+
+
+def signals_of(actions: Sequence[tuple[str, str]]) -> Signals:
+    """What is done about each risk signal; the usual about those that are not named."""
+    return replace(Signals(), **{name: Action(action) for name, action in actions})
 
 
 def _or(said: T | None, otherwise: T) -> T:

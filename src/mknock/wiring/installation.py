@@ -19,6 +19,7 @@ from mknock.api.lists import lists_router
 from mknock.api.sender import Visitors
 from mknock.api.stopping import Stopping
 from mknock.api.v0 import Admin
+from mknock.api.waves import waves_router
 from mknock.api.webhooks import FormsFirst, Webhooks
 from mknock.domain.doors import (
     Door,
@@ -35,6 +36,7 @@ from mknock.services.outcomes import Outcomes
 from mknock.services.proof_answers import ProofAnswers
 from mknock.services.proof_codes import ProofCodes
 from mknock.services.proof_talks import ProofTalks
+from mknock.services.raid_watch import EVERY, RaidWatch
 from mknock.services.readiness import Readiness
 from mknock.services.retry import Retry
 from mknock.services.shortcomings import Shortcomings
@@ -55,12 +57,14 @@ from mknock.wiring.parts import (
     list_leaver_of,
     list_reports_of,
     moderation_of,
+    notices_of,
     prepare,
     proof_findings_of,
     publisher_of,
     rule_maker_of,
     session_of,
     settle_api_key,
+    waves_of,
 )
 from mknock.workers.delivery import LEASE, Delivery
 from mknock.workers.housekeeping import Housekeeping
@@ -99,6 +103,7 @@ class Installation:
             self.file,
             list_findings_of(parts),
             proof_findings_of(parts, self.session),
+            notices_of(parts),
         )
         described = DoorsAsDescribed(parts.settings)
         self.reload = Reload(parts.doors, described, described.sources, on_change=self._other_doors)
@@ -253,8 +258,15 @@ class Installation:
             self._scanning,
             self._proving,
             *self._telling,
+            self._raid_duty(),
             Duty("housekeeping", Housekeeping(self.parts.store).tick, every=3600.0, alone=True),
         ]
+
+    def _raid_duty(self) -> Duty:
+        """What tells of raids and ends them; in one process, for it writes into rooms."""
+        parts = self.parts
+        watch = RaidWatch(parts.store, parts.doors, notices_of(parts), parts.clock)
+        return Duty("raids", watch.tick, every=EVERY, alone=True)
 
     def _watch(self) -> Watch:
         parts = self.parts
@@ -360,8 +372,14 @@ class Installation:
             parts.clock,
             settings.public_url or "",
         )
+        waves = waves_router(waves_of(parts, self.moderation), self.admin_key)
         self.api = build(
-            webhooks, admin, Ready(self.readiness), version=__version__, routers=[lists, links], pages=pages
+            webhooks,
+            admin,
+            Ready(self.readiness),
+            version=__version__,
+            routers=[lists, links, waves],
+            pages=pages,
         )
         return FormsFirst(self.api, webhooks)
 

@@ -31,6 +31,7 @@ from mknock.services.list_leaving import ListLeaver
 from mknock.services.list_publishing import Publisher
 from mknock.services.list_reports import ListReports
 from mknock.services.moderation import Moderation
+from mknock.services.notices import Notices
 from mknock.services.proof_codes import KEY as PROOF_KEY
 from mknock.services.proof_findings import ProofFindings
 from mknock.services.room_findings import RoomFindings
@@ -38,6 +39,7 @@ from mknock.services.rule_book import RuleBook
 from mknock.services.rule_making import RuleMaker
 from mknock.services.sessions import OwnSession
 from mknock.services.subscriptions import Subscriptions
+from mknock.services.waves import Waves
 from mknock.settings import (
     NO_SIGN_IN,
     Settings,
@@ -220,6 +222,14 @@ def moderation_of(parts: Parts, *, wake: Callable[[], None] = lambda: None) -> M
     return Moderation(parts.store, parts.homeserver, parts.doors, parts.book, parts.clock, wake=wake)
 
 
+def notices_of(parts: Parts) -> Notices:
+    return Notices(parts.store, parts.homeserver, parts.clock, parts.encryption)
+
+
+def waves_of(parts: Parts, moderation: Moderation | None = None) -> Waves:
+    return Waves(parts.store, parts.doors, moderation or moderation_of(parts), parts.clock)
+
+
 def rule_maker_of(parts: Parts) -> RuleMaker:
     return RuleMaker(parts.store, parts.homeserver, parts.doors, parts.book, parts.clock)
 
@@ -295,6 +305,7 @@ def doctor_of(parts: Parts) -> Doctor:
         secrets=KEPT_SECRETS,
         lists=list_findings_of(parts),
         proofs=proof_findings_of(parts, session_of(parts)),
+        notices=notices_of(parts),
     )
 
 

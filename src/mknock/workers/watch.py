@@ -85,7 +85,7 @@ class Watch:
         self._other_rooms.clear()
         door_rooms = [door.room_id for door in self._doors]
         await self._look_at_new(door_rooms)
-        rooms = list(dict.fromkeys((*door_rooms, *(self._lists.rooms if self._lists else ()))))
+        rooms = list(dict.fromkeys((*self._doors.rooms, *(self._lists.rooms if self._lists else ()))))
         try:
             news = await self._unless_elsewhere(self._homeserver.sync(position, rooms, timeout=LONG_POLL))
         except LostPosition:
@@ -122,7 +122,7 @@ class Watch:
 
     async def _take_in(self, news: News, *, anew: bool) -> None:
         if self._encryption is not None:
-            ours = {door.room_id for door in self._doors}  # nothing is sent into policy rooms
+            ours = set(self._doors.rooms)  # nothing is sent into policy rooms
             rooms = {room_id: room for room_id, room in news.rooms.items() if room_id in ours}
             to_device = await self._wanted(news.to_device)
             await self._encryption.heard(replace(news, rooms=rooms, to_device=to_device))

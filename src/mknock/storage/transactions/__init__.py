@@ -18,6 +18,7 @@ from mknock.storage.transactions.admitting import EVENT_KEPT, admit, count_reque
 from mknock.storage.transactions.changing import add, change, import_knocks
 from mknock.storage.transactions.claiming import claim, hurry, put_back, record, renew
 from mknock.storage.transactions.linking import add_link, revoke_link
+from mknock.storage.transactions.raiding import end_lapsed_raids, end_raid, start_raid
 from mknock.storage.transactions.ruling import (
     RULES_LINE,
     add_list,
@@ -48,6 +49,8 @@ __all__ = [
     "change_rules",
     "claim",
     "count_request",
+    "end_lapsed_raids",
+    "end_raid",
     "go_on_talking",
     "hurry",
     "import_knocks",
@@ -63,6 +66,7 @@ __all__ = [
     "revoke_link",
     "room_settled",
     "settle_secret",
+    "start_raid",
     "take_lease",
     "tidy",
     "unblock",

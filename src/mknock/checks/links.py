@@ -1,0 +1,22 @@
+"""Links in the answers: few people have a reason to send one, and spam lives by them."""
+
+from __future__ import annotations
+
+import re
+
+from mknock.checks.signals import signal
+from mknock.domain.knocks import Decision, Reason
+from mknock.ports import Attempt, Facts
+
+LINK = re.compile(
+    r"\b(?:https?|ftp|mxc)://|\bhxxps?:|\bwww\.[^\s.]|\b(?:t\.me|discord\.gg|bit\.ly|wa\.me|tinyurl\.com|goo\.gl)/",
+    re.IGNORECASE,
+)
+"""With a scheme, with www, or to where invitations and shortened addresses are. A bare domain may be a homeserver's."""
+
+
+def links(attempt: Attempt, _: Facts) -> Decision:
+    """Signal links in the answers."""
+    count = sum(len(LINK.findall(answer.value)) for answer in attempt.submission.answers)
+    seen = f"{count} in the answers" if count else ""
+    return signal("links", seen, attempt.door.signals.links, Reason.LINKS)
