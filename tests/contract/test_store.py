@@ -166,7 +166,7 @@ async def test_nothing_is_forgotten_before_its_time(store: Store) -> None:
 
 
 async def test_counters_waits_and_events_are_forgotten(store: Store) -> None:
-    """The windows of the homeserver, the door and the sender; what raids are told by, of an hour and of days; an event."""
+    """Windows of the homeserver, the door and the sender; what raids are told by, of an hour and of days; an event."""
     await knocked(store, ALICE, event="e1", sender="work")
     forgotten = [await store.tidy(at) for at in (NOW + 2 * WINDOW, NOW + 3 * 86400, NOW + 91 * 86400)]
     assert forgotten == [3, 6, 1]
