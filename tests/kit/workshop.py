@@ -41,6 +41,7 @@ REASON = "You asked to join the repair café."
 BOT = "@bot:knock.test"
 OWNER = "@owner:knock.test"
 UNLIMITED = Limits(door=1_000_000, homeserver=1_000_000, sender=1_000_000)
+UNALARMED = Alarm(arrivals=0, alike=0)
 
 
 class SetClock:
@@ -68,6 +69,7 @@ class Wishes:
     blocked_members: Removal = Removal.KICK
     dry_run: bool = False
     policy: Policy = Policy.AUTO
+    alarm: Alarm = UNALARMED
     native_knocks: bool = True
     cooldown: float = 0.0
     encryption: Encryption | None = None
@@ -88,7 +90,7 @@ class Process:
             room.room_id,
             limits=UNLIMITED,
             cooldown=wishes.cooldown,
-            alarm=Alarm(arrivals=0, alike=0),
+            alarm=wishes.alarm,
             invite_reason=REASON,
             welcoming=wishes.welcoming,
             blocked_members=wishes.blocked_members,

@@ -14,7 +14,7 @@ from tests.kit.fake_homeserver import FakeHomeserver
 from tests.kit.processes import wait_until
 from tests.kit.workshop import BOT, OWNER, Wishes, Workshop
 
-from mknock.domain.doors import Policy, Removal
+from mknock.domain.doors import Alarm, Policy, Removal
 from mknock.domain.flapping import MOST
 from mknock.domain.ids import MatrixID
 from mknock.domain.knocks import Answer, Knock, KnockState, Reason
@@ -277,6 +277,12 @@ async def test_a_name_like_a_blocked_one_is_held(shop: Workshop, carol: str) -> 
 
 
 # --- an open knock from a form
+
+
+async def test_names_alike_that_knock_one_after_the_other_are_a_raid(opened: Opening) -> None:
+    async with opened(alarm=Alarm(arrivals=0, alike=3)) as shop:
+        made = [await knock(shop, shop.fake.add_user(f"raider{number}").user_id) for number in range(10, 16)]
+    assert [one.reason for one in made] == [Reason.PASSED] * 3 + [Reason.RAID] * 3
 
 
 @pytest.mark.promise(4)

@@ -17,6 +17,7 @@ from mknock.domain.errors import InvalidMatrixID
 from mknock.domain.ids import MatrixID, key_of
 from mknock.domain.knocks import OPEN, Answer, Knock, KnockState, Reason, Submission
 from mknock.forms.text import clean, one_line
+from mknock.matching.likeness import likeness
 from mknock.ports import Attempt, Clock, Entry, Homeserver, Kept, Member, Store
 from mknock.services.doors import Doors
 from mknock.services.rule_book import RuleBook, stance_of
@@ -129,6 +130,7 @@ class NativeKnocks:
             trusted=True,
             proven=True,
             knocking=True,
+            likeness=likeness(user.localpart),
             listed=self._book.decide(user, stance_of(door), name[: 10 * LONGEST_NAME]),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mknock.checks import decide
 from mknock.domain.ids import MatrixID
 from mknock.domain.knocks import Knock, KnockState, Submission
+from mknock.matching.likeness import likeness
 from mknock.ports import Attempt, Clock, Store
 from mknock.services.doors import Doors
 from mknock.services.rule_book import RuleBook, stance_of
@@ -41,6 +42,7 @@ async def prove(
         at=clock(),
         trusted=True,
         proven=True,
+        likeness=likeness(user.localpart),
         listed=book.decide(user, stance_of(door)),
     )
     after = await store.prove(attempt, decide)
