@@ -22,6 +22,7 @@ from tests.contract.store_cases import (
     somebody,
 )
 
+from mknock.checks import decide
 from mknock.domain.doors import Alarm, Door
 from mknock.domain.knocks import Answer, Knock, KnockState, Reason
 from mknock.domain.raids import DAY, Cause, Raid, Told
@@ -186,6 +187,17 @@ async def test_the_proven_are_held_with_the_others(store: Store) -> None:
 async def test_zero_takes_no_notice(store: Store) -> None:
     never = watched(arrivals=0, alike=0)
     assert {(await came(store, through=never)).state for _ in range(40)} == {S.ADMITTED}
+
+
+@pytest.mark.parametrize("later", [1.0, 2 * CALM], ids=["in the raid", "after it"])
+async def test_a_proof_takes_nobody_out_of_the_wave(store: Store, later: float) -> None:
+    """Raiders have accounts: who was held with the wave is decided with it."""
+    wave = await raided(store)
+    await came(store, "raider")
+    proof = attempt("raider", NOW + later, through=BY_NUMBER, proven=True)
+    after = await store.prove(proof, decide)
+    assert after is not None
+    assert (after.state, after.proven, after.reason, after.raid) == (S.HELD, True, Reason.RAID, wave)
 
 
 # --- how it goes on and ends

@@ -128,9 +128,9 @@ class NativeKnocks:
             ),
             at=now,
             trusted=True,
+            likeness=likeness(user.localpart),
             proven=True,
             knocking=True,
-            likeness=likeness(user.localpart),
             listed=self._book.decide(user, stance_of(door), name[: 10 * LONGEST_NAME]),
         )
 

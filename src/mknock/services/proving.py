@@ -41,8 +41,8 @@ async def prove(
         submission=Submission(knock.platform, user, answers=knock.answers),
         at=clock(),
         trusted=True,
-        proven=True,
         likeness=likeness(user.localpart),
+        proven=True,
         listed=book.decide(user, stance_of(door)),
     )
     after = await store.prove(attempt, decide)

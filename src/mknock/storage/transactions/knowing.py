@@ -64,7 +64,10 @@ def facts_of(known: Known, history: tuple[Knock, ...], counts: Counts, raid: Rai
 
 
 def facts_without(before: Knock, known: Known, at: float) -> Facts:
-    """The facts as if a knock, which was counted when it came, came only now."""
+    """The facts as if a knock, which was counted when it came, came only now.
+
+    One of a wave is a moderator's to decide, also when the raid is over: raiders have accounts, and links.
+    """
     others = tuple(knock for knock in known.history if knock.id != before.id)
-    raid = known.raid if known.raid is not None and known.raid.is_on(at) else None
+    raid = known.raid if known.raid is not None and (before.raid or known.raid.is_on(at)) else None
     return facts_of(known, others, counts_before(known.counters, known.counts), raid)
