@@ -82,7 +82,8 @@ async def test_mallory_gets_401_from_every_endpoint(knock: Running, method: str,
 
 @of_every_endpoint
 async def test_alice_is_let_in(knock: Running, method: str, path: str) -> None:
-    assert (await knock.call(method, path, headers=BEARER)).status_code in (200, 422)
+    answer = await knock.call(method, path, headers=BEARER)
+    assert answer.status_code in (200, 404 if "{" in path else 422)  # there is nothing of that name
 
 
 async def test_the_scheme_may_be_written_in_any_case(knock: Running) -> None:

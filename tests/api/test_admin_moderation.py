@@ -57,13 +57,14 @@ async def test_blocking_withdraws_an_open_invite(knock: Running) -> None:
     assert (answer.json()["removal"], knock.membership(EVE)) == ("invite_withdrawn", "leave")
 
 
-async def test_blocking_a_knocking_member_turns_the_knock_down(knock: Running) -> None:
-    knock.fake.add_user("eve")
-    knock.fake.rooms[knock.room].set_membership(EVE, EVE, "knock")
-    heard = len(knock.fake.calls_of("sync"))
-    await wait_until(lambda: len(knock.fake.calls_of("sync")) > heard)  # or the watchdog might be quicker
-    answer = await knock.admin("POST", "/block_user", {"user_id": EVE})
-    assert answer.json()["removal"] == "knock_refused"
+async def test_blocking_a_knocking_member_turns_the_knock_down(starting: Starting) -> None:
+    async with starting(native_knocks=False) as knock:
+        knock.fake.add_user("eve")
+        knock.fake.rooms[knock.room].set_membership(EVE, EVE, "knock")
+        heard = len(knock.fake.calls_of("sync"))
+        await wait_until(lambda: len(knock.fake.calls_of("sync")) > heard)  # or the watchdog might be quicker
+        answer = await knock.admin("POST", "/block_user", {"user_id": EVE})
+        assert answer.json()["removal"] == "knock_refused"
 
 
 async def test_case_makes_nobody_another_person(knock: Running) -> None:
