@@ -9,6 +9,7 @@ from typing import Final
 
 import click
 
+from mknock.api.lists import ListedList, WholeList
 from mknock.cli.running import with_parts
 from mknock.cli.terminal import MARGIN, ask, moment, plain, say, say_json
 from mknock.domain.policy_lists import PolicyList, is_name, room_in
@@ -34,7 +35,8 @@ def lists(name: str, as_json: bool) -> None:
     """
     reports = with_parts(lambda parts: _reports(parts, name))
     if as_json:
-        say_json([_facts(report, whole=bool(name)) for report in reports])
+        shape = WholeList if name else ListedList
+        say_json([shape.of(report).model_dump(mode="json") for report in reports])
         return
     for report in reports:
         for line in _shown(report, whole=bool(name)):
@@ -206,18 +208,3 @@ def _left_out(report: ListReport) -> Iterator[str]:
     more = sum(report.left_out.values()) - min(len(report.examples), SHOWN)
     if more:
         yield f"{MARGIN * 2}and {more} more"
-
-
-def _facts(report: ListReport, *, whole: bool) -> dict[str, object]:
-    about = report.policy_list
-    entries = [{"entity": one.entity, "why": one.why, "author": one.author} for one in report.examples]
-    return {
-        "name": about.name,
-        "alias": about.alias,
-        "rules": report.rules,
-        "left_out": dict(report.left_out),
-        "problem": report.problem,
-        "look_alikes": about.look_alikes,
-        "allow_wide": about.allow_wide,
-        "at": about.at,
-    } | ({"entries_left_out": entries} if whole else {})

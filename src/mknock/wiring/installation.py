@@ -7,26 +7,14 @@ import os
 import secrets
 from collections.abc import Sequence
 
-from starlette.types import ASGIApp
-
-from mknock import __version__
-from mknock.api.access import AdminKey, FormGate
-from mknock.api.application import build
-from mknock.api.common import BODY_LIMIT, headers_for, read_body, status_of
-from mknock.api.health import Ready
-from mknock.api.links import links_router
-from mknock.api.lists import lists_router
-from mknock.api.sender import Visitors
+from mknock.api.access import AdminKey
 from mknock.api.stopping import Stopping
-from mknock.api.v0 import Admin
-from mknock.api.waves import waves_router
-from mknock.api.webhooks import FormsFirst, Webhooks
+from mknock.api.webhooks import FormsFirst
 from mknock.domain.doors import (
     Door,
 )
 from mknock.domain.ids import key_of
 from mknock.ports import Entry, Pace, Queue, RuleChange, RulesChanged
-from mknock.services.admission import Admission
 from mknock.services.enforcement import Enforcement
 from mknock.services.invitations import Invitations
 from mknock.services.list_following import ListFollower
@@ -34,7 +22,6 @@ from mknock.services.memberships import Memberships
 from mknock.services.native_knocks import NativeKnocks
 from mknock.services.outcomes import Outcomes
 from mknock.services.proof_answers import ProofAnswers
-from mknock.services.proof_codes import ProofCodes
 from mknock.services.proof_talks import ProofTalks
 from mknock.services.raid_watch import EVERY, RaidWatch
 from mknock.services.readiness import Readiness
@@ -44,27 +31,20 @@ from mknock.services.successors import Successors
 from mknock.services.watchdog import Watchdog
 from mknock.services.welcomes import Welcomes
 from mknock.telemetry import keep_secret
-from mknock.web.entrances import Entrances
-from mknock.web.proof import ProofOfWork
-from mknock.web.public import PublicPages, Requests
-from mknock.web.signing import Signer, Stamps
+from mknock.wiring.addresses import Addresses
 from mknock.wiring.doors import DoorsAsDescribed, secrets_of
 from mknock.wiring.parts import (
     Parts,
     blocklist_file_of,
-    link_maker_of,
     list_findings_of,
     list_leaver_of,
-    list_reports_of,
     moderation_of,
     notices_of,
     prepare,
     proof_findings_of,
     publisher_of,
-    rule_maker_of,
     session_of,
     settle_api_key,
-    waves_of,
 )
 from mknock.workers.delivery import LEASE, Delivery
 from mknock.workers.housekeeping import Housekeeping
@@ -151,7 +131,11 @@ class Installation:
         parts.book.on_news(self._heard_of_rules)
         turn = Turn(parts.store, holder=f"{os.getpid()}-{secrets.token_hex(4)}")
         self.runner = Runner(self._duties(), parts.clock, turn)
-        self.stopping = Stopping(self._application())
+        addresses = Addresses(
+            parts, self.admin_key, self.outcomes, self.moderation, self.readiness, self.wake
+        )
+        self.api, webhooks = addresses.application()
+        self.stopping = Stopping(FormsFirst(self.api, webhooks))
         self.stopping.on_stop(self.outcomes.stop)
 
     def wake(self) -> None:
@@ -353,48 +337,6 @@ class Installation:
 
     def _next_look(self) -> float | None:
         return self.parts.clock() + 2.0 if self.readiness.homeserver_problem else None
-
-    def _application(self) -> ASGIApp:
-        parts, settings = self.parts, self.parts.settings
-        gate = FormGate(self.admin_key, parts.clock)
-        admission = Admission(parts.store, parts.book, parts.clock, wake=self.wake)
-        visitors = Visitors(settings.trusted_proxies)
-        webhooks = Webhooks(
-            doors=parts.doors, gate=gate, admission=admission, visitors=visitors, outcomes=self.outcomes
-        )
-        rules = rule_maker_of(parts)
-        admin = Admin(parts.store, parts.homeserver, parts.doors, self.moderation, self.admin_key, rules)
-        lists = lists_router(list_reports_of(parts), self.admin_key)
-        pages = self._pages(admission, visitors).routes()
-        links = links_router(
-            link_maker_of(parts),
-            self.admin_key,
-            parts.clock,
-            settings.public_url or "",
-        )
-        waves = waves_router(waves_of(parts, self.moderation), self.admin_key)
-        self.api = build(
-            webhooks,
-            admin,
-            Ready(self.readiness),
-            version=__version__,
-            routers=[lists, links, waves],
-            pages=pages,
-        )
-        return FormsFirst(self.api, webhooks)
-
-    def _pages(self, admission: Admission, visitors: Visitors) -> PublicPages:
-        """The doors' own pages."""
-        parts, signer = self.parts, Signer(self.parts.store)
-        return PublicPages(
-            entrances=Entrances(parts.doors, parts.store.link, parts.clock),
-            admission=admission,
-            proof=ProofOfWork(parts.store, signer, parts.clock),
-            stamps=Stamps(signer, parts.clock),
-            codes=ProofCodes(parts.store),
-            account=lambda: self.readiness.account,
-            requests=Requests(visitors.address, read_body, status_of, headers_for, BODY_LIMIT),
-        )
 
     async def start(self) -> None:
         """Open the store and begin the duties. The homeserver may be down: Knock serves all the same.
