@@ -180,7 +180,9 @@ async def test_a_room_that_nobody_listened_to_is_compared_when_its_door_is_added
     shop.doors.describe([Door("other", other.room_id)])
     await watch.tick(shop.clock())
     shop.room.join("@carol:knock.test", {})
-    other.set_membership(OWNER, "@dave:knock.test", "invite")  # or the homeserver would wait for news of that room
+    other.set_membership(
+        OWNER, "@dave:knock.test", "invite"
+    )  # or the homeserver would wait for news of that room
     await watch.tick(shop.clock())
     shop.doors.describe(described)
     shop.room.set_membership(OWNER, "@dave:knock.test", "invite")
