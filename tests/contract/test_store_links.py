@@ -297,6 +297,16 @@ async def test_revoking_twice_writes_once(store: Store) -> None:
     assert len([line for line in await store.ledger() if line.action == "revoke link"]) == 1
 
 
+@pytest.mark.promise(8)
+async def test_of_many_who_revoke_at_once_one_is_in_the_ledger(store: Store, other: Store) -> None:
+    link = await made(store)
+    both = [each for _ in range(10) for each in (store, other)]
+    await asyncio.gather(
+        *(each.revoke_link(link.id, entry("revoke link", NOW + n)) for n, each in enumerate(both))
+    )
+    assert len([line for line in await store.ledger() if line.action == "revoke link"]) == 1
+
+
 async def test_a_link_that_is_not_there_cannot_be_revoked(store: Store) -> None:
     assert await store.revoke_link("nothing", entry("revoke link")) is None
 

@@ -191,7 +191,8 @@ USE_LINK = f"""UPDATE invite_links SET used = used + 1 WHERE token_hash = $1 AND
  AND (expires_at IS NULL OR expires_at > $3) AND (uses IS NULL OR used < uses) RETURNING {LINK_COLUMNS}"""  # noqa: S608
 SET_LINK = "UPDATE knocks SET link = $2 WHERE id = $1"
 UNUSE_LINK = "UPDATE invite_links SET used = used - 1 WHERE id = $1 AND used > 0"
-REVOKE_LINK = "UPDATE invite_links SET revoked_at = $2 WHERE id = $1"
+REVOKE_LINK = f"""UPDATE invite_links SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL
+ RETURNING {LINK_COLUMNS}"""  # noqa: S608
 LINK_STATISTICS = "SELECT link, state, count(*) FROM knocks WHERE link <> '' GROUP BY link, state"
 
 LISTS = f"SELECT {LIST_COLUMNS} FROM policy_lists ORDER BY at, name"  # noqa: S608

@@ -69,12 +69,10 @@ def add_link(link: InviteLink, entry: Entry) -> Steps[None]:
 
 def revoke_link(link_id: str, entry: Entry) -> Steps[InviteLink | None]:
     """Revoke a link. Whoever uses it at the same time is in time, or too late: nothing between."""
-    rows = yield sql.LINK_OF_ID, (link_id,)
-    if not rows:
-        return None
-    link = link_of(rows[0])
-    if link.revoked_at is not None:
+    revoked = yield sql.REVOKE_LINK, (link_id, entry.at)
+    if revoked:
+        link = link_of(revoked[0])
+        yield from write(replace(entry, door=link.door, before=link.id, detail=link.label))
         return link
-    yield sql.REVOKE_LINK, (link_id, entry.at)
-    yield from write(replace(entry, door=link.door, before=link.id, detail=link.label))
-    return replace(link, revoked_at=entry.at)
+    rows = yield sql.LINK_OF_ID, (link_id,)
+    return link_of(rows[0]) if rows else None
