@@ -74,7 +74,7 @@ def admit(attempt: Attempt, judge: Judge) -> Steps[Kept | AskedToWait | LinkOver
     alarming = not attempt.submission.trap and sent.lately <= SENDER_SHARE
     counts = yield from count_knock(attempt, counters, known.counts, known.raid, alarming=alarming)
     raid = yield from raid_at(attempt, counts.arrivals, known.raid, alarming=alarming)
-    facts = replace(facts_of(known, known.history, counts, raid), link=link, sender_count=sent.in_window)
+    facts = facts_of(known, known.history, counts, raid, link=link, sender_count=sent.in_window)
     return (yield from _keep(attempt, person, event, judge(attempt, facts), link, raid))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from mknock.domain.knocks import Knock
+from mknock.domain.links import InviteLink
 from mknock.domain.raids import Raid
 from mknock.domain.rules import Rule, block_id
 from mknock.ports import HISTORY, Attempt, Facts
@@ -51,11 +52,21 @@ def known_of(attempt: Attempt, event: str, counters: Sequence[Counter]) -> Gener
     )
 
 
-def facts_of(known: Known, history: tuple[Knock, ...], counts: Counts, raid: Raid | None) -> Facts:
+def facts_of(
+    known: Known,
+    history: tuple[Knock, ...],
+    counts: Counts,
+    raid: Raid | None,
+    *,
+    link: InviteLink | None = None,
+    sender_count: float = 0.0,
+) -> Facts:
     return Facts(
         rule=known.rule,
         history=history,
         open_elsewhere=known.open_elsewhere,
+        link=link,
+        sender_count=sender_count,
         homeserver_count=counts.homeserver,
         door_count=counts.door,
         arrivals=counts.arrivals,
