@@ -6,10 +6,9 @@ ASCII is left alone but for its case: what ``1`` or ``rn`` stand for is the busi
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources
-from typing import Final
+from typing import Final, NamedTuple
 
 INVISIBLE: Final = frozenset(
     {0xAD, 0x34F, 0x61C, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, 0x2800}
@@ -37,8 +36,7 @@ BY_EYE: Final = {
 """Small letters that pass for another at a glance; goes before the data of UTS #39."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """A text as it looks."""
 
     text: str

@@ -6,7 +6,6 @@ import gc
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from itertools import islice
 from typing import Final
 
 from mknock.domain.ids import MatrixID
@@ -185,15 +184,12 @@ class Engine:
         matches = self._plainly(self._blocks, text, server, now)
         if allowed := self._allowing(text, server, now, matches):
             return Finding(Verdict.ADMIT, tuple(Match(match.rule, Kind.ALLOW) for match in allowed))
-        if not thorough and any(stance.action(match.kind) is Action.REFUSE for match in matches):
+        if matches and not thorough and finding(matches, stance).verdict is Verdict.REFUSE:
             return finding(matches, stance)
         if self._alike:
             named = {id(match.rule) for match in matches}
-            matches += (
-                match
-                for match in self._look_alikes(localpart[:LONGEST], server, now, stance, thorough)
-                if id(match.rule) not in named
-            )
+            alike = self._look_alikes(localpart[:LONGEST], server, now, stance, thorough)
+            matches += [match for match in alike if id(match.rule) not in named] if named else alike
         if display_name:
             matches += self._impersonated(display_name[:LONGEST], now)
         return finding(matches, stance) if matches else ADMITTED
@@ -215,9 +211,8 @@ class Engine:
         return allows
 
     def _plainly(self, register: Register, user: str, server: str, now: float) -> list[Match]:
-        if not register:
+        if not register.count or not (numbers := register.naming(user, server)):
             return []
-        numbers = dict.fromkeys(register.naming(user, server))
         rules = (self._rules[number] for number in numbers)
         return [Match(rule, KINDS[rule.kind]) for rule in rules if rule is not None and rule.counts_at(now)]
 
@@ -226,18 +221,21 @@ class Engine:
     ) -> list[Match]:
         """The surest match of each rule that the name resembles, up to the first that refuses."""
         best: dict[int, Match] = {}
-        host, shown, across = without_port(server.lower()), seen(localpart), stance.other_servers
+        host, shown = without_port(server.lower()), seen(localpart)
         for skeleton, likeness in self._likenesses(shown):
             likenesses: dict[str, Likeness | None] = {}
+            across = likeness.reaches_across and stance.other_servers
             for number, rule in self._rules_of(skeleton, now, likeness.crowd):
                 name, _, theirs = rule.key[1:].partition(":")
                 elsewhere = theirs != host and without_port(theirs) != host
-                if elsewhere and not (across and likeness.reaches_across and self._may_tell(name)):
+                if elsewhere and not (across and self._is_telling(name)):
                     continue
                 if name not in likenesses:
                     likenesses[name] = likeness(_read(name[:LONGEST]))
-                match = self._match(likenesses[name], rule, shown, host if elsewhere else "")
-                if match and (number not in best or RANK[match.kind] < RANK[best[number].kind]):
+                if (like := likenesses[name]) is None:
+                    continue
+                match = _match(like, rule, shown, f"server {host} for {theirs}" if elsewhere else "")
+                if number not in best or RANK[match.kind] < RANK[best[number].kind]:
                     best[number] = match
                     if not thorough and stance.action(match.kind) is Action.REFUSE:
                         return list(best.values())
@@ -264,13 +262,13 @@ class Engine:
 
     def _close(self, name: Reading) -> Iterator[tuple[int, _Judging]]:
         if self._guard.rarity(name) is not Rarity.COMMON:  # who bears a common name made no slip
-            for found, edits in islice(self._names.near(name.skeleton, name.tight), CROWD):
+            for found, edits in self._names.near(name.skeleton, name.tight)[:CROWD]:
                 yield found, _Close(self._judge, name, edits)
             if name.tight != name.skeleton:  # the slip may have made the double
-                for found, edits in islice(self._names.near(name.tight, most=1), CROWD):
+                for found, edits in self._names.near(name.tight, most=1)[:CROWD]:
                     yield found, _Close(self._judge, name, edits)
         if len(name.number) >= OWN_NUMBER:
-            for found, edits in islice(self._names.near(name.whole, most=1), CROWD):
+            for found, edits in self._names.near(name.whole, most=1)[:CROWD]:
                 yield found, _Close(self._judge, name, edits)
 
     def _longer(self, name: Reading) -> Iterator[tuple[int, _Judging]]:
@@ -295,33 +293,22 @@ class Engine:
                 found.append((numbers[end], False))
         return found
 
-    def _rules_of(self, skeleton: int, now: float, most: int = CROWD) -> Iterator[tuple[int, Rule]]:
+    def _rules_of(self, skeleton: int, now: float, most: int = CROWD) -> list[tuple[int, Rule]]:
+        """The rules under a skeleton that count, at most so many, each with its number."""
         numbers = self._alike.get(skeleton)
         if numbers is None:
-            return
-        for number in numbers[:most] if isinstance(numbers, list) else (numbers,):
-            rule = self._rules[number]
-            if rule is not None and rule.counts_at(now):
-                yield number, rule
+            return []
+        if not isinstance(numbers, list):
+            rule = self._rules[numbers]
+            return [(numbers, rule)] if rule is not None and rule.counts_at(now) else []
+        found = ((number, self._rules[number]) for number in numbers[:most])
+        return [(number, rule) for number, rule in found if rule is not None and rule.counts_at(now)]
 
-    def _match(self, like: Likeness | None, rule: Rule, shown: Seen, elsewhere: str) -> Match | None:
-        """The match that a likeness makes; ``elsewhere`` is the name's server if the rule's is another."""
-        if like is None:
-            return None
-        steps = (*shown.steps, *like.steps)
-        if not elsewhere:
-            return Match(rule, like.kind, steps, like.distance)
-        name, _, theirs = rule.key[1:].partition(":")
-        if not self._is_telling(_read(name[:LONGEST])):
-            return None
-        return Match(rule, Kind.OTHER_SERVER, (*steps, f"server {elsewhere} for {theirs}"), like.distance)
-
-    def _may_tell(self, name: str) -> bool:
-        """Whether ``_is_telling`` is worth asking, before the name is read."""
-        return len(name) >= self._thresholds.other_server or sum(map(str.isdigit, name)) >= OWN_NUMBER
-
-    def _is_telling(self, name: Reading) -> bool:
+    def _is_telling(self, localpart: str) -> bool:
         """Whether two people on different servers are unlikely to have chosen the same name."""
+        if len(localpart) < self._thresholds.other_server and sum(map(str.isdigit, localpart)) < OWN_NUMBER:
+            return False
+        name = _read(localpart[:LONGEST])
         if len(name.number) >= OWN_NUMBER:
             return True
         return len(name.spelled) >= self._thresholds.other_server and (
@@ -338,8 +325,8 @@ class Engine:
             for key in way.keys:
                 skeleton = self._names.numbers.get(key)
                 for number, rule in self._rules_of(skeleton, now) if skeleton is not None else ():
-                    name = _read(_localpart(rule))
-                    if self._is_telling(name) and way.number in ("", name.number):
+                    name = _localpart(rule)
+                    if self._is_telling(name) and way.number in ("", _read(name).number):
                         found[number] = Match(rule, Kind.DISPLAY_NAME, (*shown.steps, "by the display name"))
         return list(found.values())
 
@@ -394,6 +381,13 @@ class _Longer(_Judging):
 
     def __call__(self, rule: Reading) -> Likeness | None:
         return self._judge.longer(self._name, rule, self._affix)
+
+
+def _match(like: Likeness, rule: Rule, shown: Seen, elsewhere: str) -> Match:
+    """The match that a likeness makes; ``elsewhere`` says so if the rule's server is another."""
+    if elsewhere:
+        return Match(rule, Kind.OTHER_SERVER, (*shown.steps, *like.steps, elsewhere), like.distance)
+    return Match(rule, like.kind, (*shown.steps, *like.steps), like.distance)
 
 
 def _localpart(rule: Rule) -> str:

@@ -29,12 +29,16 @@ class Rarity(IntEnum):
 
 
 class Guard:
-    """Knows what is common. ``more`` are names that the owner adds: an allow-list, the members of the room."""
+    """Knows what is common.
 
-    __slots__ = ("_more", "_names", "_weighed", "_words")
+    ``common`` are first names and words, ``names`` the first names alone, and
+    ``more`` what the owner adds: an allow-list, the members of the room.
+    """
 
-    def __init__(self, names: PackedSet, words: PackedSet, more: Iterable[str] = ()) -> None:
-        self._names, self._words = names, words
+    __slots__ = ("_common", "_more", "_names", "_weighed")
+
+    def __init__(self, names: PackedSet, common: PackedSet, more: Iterable[str] = ()) -> None:
+        self._names, self._common = names, common
         self._more: set[str] = set()
         self._weighed: dict[tuple[str, tuple[str, ...]], Rarity] = {}
         """What was asked lately: a look asks of one name again and again."""
@@ -50,7 +54,7 @@ class Guard:
         return word in self._names or word in self._more
 
     def is_common(self, word: str) -> bool:
-        return word in self._names or word in self._words or word in self._more
+        return word in self._common or word in self._more
 
     def rarity(self, name: Reading, *, as_spelled: bool = False) -> Rarity:
         """How rare the core of a name is; ``as_spelled`` reads its digits as letters first."""
@@ -81,7 +85,7 @@ class Guard:
 
 def default_guard(more: Iterable[str] = ()) -> Guard:
     """The guard that Knock ships; see data/NOTICE.md for where its names and words come from."""
-    return Guard(shipped(*NAMES), shipped("words"), more)
+    return Guard(shipped(*NAMES), shipped(*NAMES, "words"), more)
 
 
 @cache

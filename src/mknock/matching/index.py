@@ -7,7 +7,7 @@ swapped twice or more are found by their sorted letters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import combinations
 from typing import Final
 
@@ -22,7 +22,7 @@ full names begin or end alike; an edit in one half moves nothing in the other.
 """
 MOST_ENTRIES: Final = 2 + WINDOW + WINDOW * (WINDOW - 1) // 2
 """Entries of one skeleton, at most."""
-FIRST_TABLE: Final = 1 << 15
+FIRST_TABLE: Final = 1 << 14
 """Entries that the smallest table has room for."""
 TABLES: Final = 3
 """Tables that a look may have to ask before they are merged."""
@@ -84,22 +84,35 @@ class Neighbours:
                 self._enter(number, reach, letters)
         return number
 
-    def near(self, text: str, letters: str = "", most: int = 2) -> Iterator[tuple[int, int]]:
+    def near(self, text: str, letters: str = "", most: int = 2) -> list[tuple[int, int]]:
         """The numbers of all skeletons within their reach of the text, each with its distance, not 0.
 
         Whoever shares the ``letters`` comes with 2, and may be farther away.
         """
-        edits = most if most < 2 or len(text) >= self._shortest[2] - 2 else 1
-        hashes = _neighbourhood(text, edits)
-        close = {number: self._distance(number, text, edits) for number in self._under(hashes)}
-        yield from sorted((number, edits) for number, edits in close.items() if edits)
-        if letters:
-            for number in sorted(self._under([hash("".join(sorted(letters)))])):
-                if not close.get(number) and self.skeletons[number] != text:
-                    yield number, 2
+        found = [
+            (number, edits)
+            for number in self._under(_neighbourhood(text, self._left_out(text, most)))
+            if (edits := self._distance(number, text, most))
+        ]
+        if letters and (numbers := self._under([hash("".join(sorted(letters)))])):
+            close = dict(found)
+            found += [(n, 2) for n in numbers if n not in close and self.skeletons[n] != text]
+        return found
 
-    def _under(self, hashes: list[int]) -> set[int]:
-        return {number for table in self._tables for number in table.numbers(hashes)}
+    def _left_out(self, text: str, most: int) -> int:
+        """How many letters of the text have to be left out, at most.
+
+        Of two edits one puts a letter in where every skeleton that is found
+        from so far away is longer; unless ends alone are compared.
+        """
+        return 2 if most == 2 and len(text) >= min(self._shortest[2], WINDOW) else 1
+
+    def _under(self, hashes: list[int]) -> list[int]:
+        """The numbers that stand under any of the hashes, in their order."""
+        found: list[int] = []
+        for table in self._tables:
+            found += table.numbers(hashes)
+        return sorted(set(found)) if found else found
 
     def _distance(self, number: int, text: str, most: int) -> int:
         """How far a skeleton is from the text; 0 also if that is beyond its reach or ``most``."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Final
+from typing import Final, NamedTuple
 
 from mknock.matching.affixes import AFFIXES
 from mknock.matching.distance import distance, how
@@ -76,8 +76,7 @@ class Thresholds:
     other_server: int = 7
 
 
-@dataclass(frozen=True, slots=True)
-class Likeness:
+class Likeness(NamedTuple):
     """How a name is like a rule."""
 
     kind: Kind
@@ -85,8 +84,7 @@ class Likeness:
     distance: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Affix:
+class Affix(NamedTuple):
     """What a name has besides the rule's."""
 
     rest: str
@@ -96,8 +94,7 @@ class Affix:
     """Whether the name holds the rule's number too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Signs:
+class Signs(NamedTuple):
     """What was done to the core, apart by whether innocent people do it too."""
 
     steps: tuple[str, ...]
@@ -136,7 +133,7 @@ class Judge:
             kind = self._same_number(name, rule, signs, hostile, rarity)
         else:
             kind = self._other_number(rule, number, hostile, rarity)
-        return Likeness(kind, (*signs.steps, *number.steps)) if kind else None
+        return Likeness(kind, (*signs.steps, *_number_steps(number, name, rule))) if kind else None
 
     def _apart(self, name: Reading, rule: Reading) -> Likeness | None:
         """Judge two readings whose skeletons are the same only because both lost letters."""
@@ -206,7 +203,10 @@ class Judge:
             return None
         else:
             kind = self._closeness(name, rule, edits, number, rarities[1])
-        return Likeness(kind, (how(rule.spelled, name.spelled), *number.steps), edits) if kind else None
+        if kind is None:
+            return None
+        steps = how(rule.spelled, name.spelled), *_number_steps(number, name, rule)
+        return Likeness(kind, steps, edits)
 
     def _is_their_own(self, name: Reading, rule: Reading, rarities: tuple[Rarity, Rarity]) -> bool:
         """Whether the name is a person's in their own right: a common one, or one with an initial.
@@ -227,14 +227,14 @@ class Judge:
         self, name: Reading, rule: Reading, edits: int, number: Number, rarity: Rarity
     ) -> Kind | None:
         length, swapped = len(rule.spelled), _swapped(name, rule)
-        if self._is_another_person(name, rule) or not (
-            swapped or self._may_differ(name, rule, edits, rarity)
-        ):
+        if not number.same and (edits > 1 or rarity is not Rarity.RARE or length < self._at.edit_and_number):
+            return None
+        if not (swapped or self._may_differ(name, rule, edits, rarity)):
+            return None
+        if self._is_another_person(name, rule):
             return None
         if number.same and self._is_sure(name, rule, edits, rarity, swapped):
             return Kind.DISTANCE
-        if not number.same and (edits > 1 or rarity is not Rarity.RARE or length < self._at.edit_and_number):
-            return None
         return Kind.DISTANCE_LOOSE
 
     def _is_sure(self, name: Reading, rule: Reading, edits: int, rarity: Rarity, swapped: bool) -> bool:
@@ -289,6 +289,8 @@ class Judge:
 
     def _has_another_front(self, name: str, rule: str) -> bool:
         """Whether two names glued together end alike, and the longest words that they begin with differ."""
+        if name[-1:] != rule[-1:]:
+            return False
         ours, theirs = self._front(name), self._front(rule)
         return ours != theirs and "" not in (ours, theirs) and name[len(ours) :] == rule[len(theirs) :]
 
@@ -334,11 +336,9 @@ class Judge:
 # --- numbers ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(NamedTuple):
     """How the numbers around two cores relate."""
 
-    steps: tuple[str, ...]
     same: bool = False
     added: bool = False
     """The rule has none."""
@@ -352,22 +352,33 @@ class Number:
 
 OWN_NUMBER: Final = 2
 """Digits from which on a number tells two people of one name apart."""
-SAME_NUMBER: Final = Number((), same=True)
+SAME: Final = Number(same=True)
+ADDED: Final = Number(added=True)
+DROPPED: Final = Number(dropped=True)
 
 
 def _number(name: Reading, rule: Reading) -> Number:
     ours, theirs = name.number, rule.number
     if ours == theirs or ours.replace("-", "") == theirs.replace("-", ""):
-        return SAME_NUMBER
+        return SAME
     if not theirs:
-        return Number((f"number {ours} dropped",), added=True)
+        return ADDED
     if not ours:
-        return Number((f"number {theirs} missing",), dropped=True)
-    steps = (f"number {ours} for {theirs}",)
+        return DROPPED
     near = _are_near(ours, theirs) or (
         name.after == rule.after and not rule.before
     )  # put in front, the rest kept
-    return Number(steps, extended=_is_extended(ours, theirs), near=near)
+    return Number(extended=_is_extended(ours, theirs), near=near)
+
+
+def _number_steps(number: Number, name: Reading, rule: Reading) -> tuple[str, ...]:
+    if number.same:
+        return ()
+    if number.added:
+        return (f"number {name.number} dropped",)
+    if number.dropped:
+        return (f"number {rule.number} missing",)
+    return (f"number {name.number} for {rule.number}",)
 
 
 def _is_extended(name: str, rule: str) -> bool:
@@ -395,8 +406,13 @@ def _are_near(name: str, rule: str) -> bool:
 # --- the core -----------------------------------------------------------------------------------
 
 
+NOTHING: Final = Signs((), hostile=False, respelled=False)
+
+
 def _signs(name: Reading, rule: Reading) -> Signs | None:
     """What makes the name from the rule; None if they only seem alike."""
+    if name.text == rule.text and not name.wrapped:
+        return NOTHING
     if name.taken and name.tight != rule.tight:  # a digit at the end would have to be a letter *and* vanish
         return None
     digits = [*_digit_steps(name, rule)]
@@ -457,7 +473,7 @@ def _runs(text: str) -> list[tuple[str, int]]:
 
 def _swapped(name: Reading, rule: Reading) -> bool:
     """Whether the letters are the same, in another order."""
-    return sorted(name.tight) == sorted(rule.tight)
+    return len(name.tight) == len(rule.tight) and sorted(name.tight) == sorted(rule.tight)
 
 
 def _is_unsure(left: str, right: str) -> bool:
@@ -481,6 +497,6 @@ def _as_written(name: Reading, affix: Affix) -> str:
 
 
 def _is_word_of(rest: str, name: Reading) -> bool:
-    return (
-        rest in (Reading(name.words[0]).skeleton, Reading(name.words[-1]).skeleton) if name.words else False
-    )
+    if len(name.words) < 2:
+        return False
+    return rest in (Reading(name.words[0]).skeleton, Reading(name.words[-1]).skeleton)

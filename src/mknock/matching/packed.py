@@ -21,6 +21,8 @@ MOST_TRIES: Final = 400
 """Slots that are tried for an entry before it is given up: a wave of names that are nearly the same costs no more."""
 MARKS: Final = 2
 """Bytes of marks an entry, at least; up to twice as many."""
+BIT: Final = 40
+"""Where in a hash the number of its bit in the byte of marks begins."""
 
 
 class PackedSet:
@@ -56,7 +58,8 @@ class PackedTable:
     """From hashes to small numbers; several numbers may share a hash, and of hundreds that do the first are kept.
 
     Nearly all that is looked up is not there. Most of it is told by one byte
-    of ``_marks``, which stay in the processor's cache when the slots do not.
+    of ``_marks``, and by one bit of that if others left their marks there;
+    they stay in the processor's cache when the slots do not.
     """
 
     __slots__ = ("_marks", "_mask", "_size", "_slots", "used")
@@ -95,7 +98,10 @@ class PackedTable:
 
     def _probed(self, hashes: list[int]) -> list[int]:
         slots, size, found = self._slots, self._size, []
+        marks, mask = self._marks, self._mask
         for hashed in hashes:
+            if not marks[hashed & mask] >> (hashed >> BIT & 7) & 1:
+                continue
             hashed &= HASH
             at = hashed % size
             while entry := slots[at]:
@@ -121,6 +127,6 @@ class PackedTable:
                     at = 0
             else:
                 slots[at] = entry
-                marks[hashed & mask] = 1
+                marks[hashed & mask] |= 1 << (hashed >> BIT & 7)
                 used += 1
         self.used += used

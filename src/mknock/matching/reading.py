@@ -6,9 +6,9 @@ their names apart by them; digits become letters only inside the core.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import pairwise
-from operator import eq
 from typing import Final
 
 SEPARATING: Final = " \t\n\r\v\f._-=/+~,:;'\"`()[]{}<>*#&%^?\\"
@@ -20,6 +20,9 @@ AS_LETTERS: Final = str.maketrans("0123456789@$!|€", "olzeasgtbgasiie")
 MOST_FOLDED: Final = 10
 """Digits at either end of the name that may belong to the core."""
 MOST_WAYS: Final = 48
+_DOUBLE: Final = re.compile(r"(.)\1", re.DOTALL)
+_PLAIN: Final = re.compile("([a-z]+)([0-9]*)")
+"""Most names: letters, and perhaps a number behind them."""
 PAIRS: Final = (("rn", "m"), ("vv", "w"), ("cl", "d"))
 """Two letters that look like one in small print."""
 
@@ -28,7 +31,7 @@ class Reading:
     """One way to take a name apart."""
 
     __slots__ = (
-        "after", "before", "letters", "number", "skeleton", "spelled", "taken", "text", "tight", "words", "wrapped"
+        "_skeleton", "after", "before", "letters", "number", "spelled", "taken", "text", "tight", "words", "wrapped"
     )  # fmt: skip
 
     text: str
@@ -51,8 +54,6 @@ class Reading:
     """The letters, digits read as letters."""
     tight: str
     """The same, with i and l as one."""
-    skeleton: str
-    """What is compared: the tight form with each letter once where it is doubled."""
 
     def __init__(
         self, text: str, before: str = "", after: str = "", *, taken: bool = False, wrapped: bool = False
@@ -67,7 +68,14 @@ class Reading:
             self.letters = "".join(self.words)
             self.spelled = self.letters.translate(AS_LETTERS)
         self.tight = self.spelled.replace("i", "l")
-        self.skeleton = collapsed(self.tight)
+        self._skeleton: str | None = None
+
+    @property
+    def skeleton(self) -> str:
+        """What is compared: the tight form with each letter once where it is doubled."""
+        if self._skeleton is None:
+            self._skeleton = collapsed(self.tight)
+        return self._skeleton
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -96,15 +104,15 @@ def _paired(spelled: str) -> Iterator[str]:
 
 def collapsed(text: str) -> str:
     """The text with each letter once where it is doubled."""
-    if True not in map(eq, text, text[1:]):
+    if not _DOUBLE.search(text):
         return text
     return text[0] + "".join([letter for before, letter in pairwise(text) if letter != before])
 
 
 def reading(text: str) -> Reading:
     """Take a name apart in the plain way: all digits at its ends are numbers."""
-    if text.isalpha():
-        return Reading(text)
+    if plain := _PLAIN.fullmatch(text):
+        return Reading(plain[1], after=plain[2])
     body = text.strip(SEPARATING)
     rest = body.lstrip(DIGITS)
     before, rest = body[: len(body) - len(rest)], rest.lstrip(SEPARATING)

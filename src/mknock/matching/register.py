@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 from mknock.domain.rules import Rule, RuleKind
@@ -23,16 +22,15 @@ KINDS: Final = {
 class Register:
     """Numbers of rules, by what they name. Costs the same whatever their count."""
 
-    __slots__ = ("_globs", "_plain", "hashes")
+    __slots__ = ("_globs", "_plain", "count", "hashes")
 
     def __init__(self) -> None:
         self._plain: dict[str, int | list[int]] = {}
         """Users begin with ``@``, hashes with ``#``, the rest are servers."""
         self._globs = {RuleKind.USER_GLOB: Globs(), RuleKind.SERVER_GLOB: Globs()}
         self.hashes = 0
-
-    def __bool__(self) -> bool:
-        return bool(self._plain) or any(self._globs.values())
+        self.count = 0
+        """How many rules there are."""
 
     def add(self, rule: Rule, number: int) -> None:
         """Enter a rule.
@@ -42,9 +40,12 @@ class Register:
         """
         if rule.kind in self._globs:
             self._globs[rule.kind].add(rule.key, number)
-            return
+        else:
+            self._add_plainly(_key(rule), number)
         self.hashes += rule.kind in _HASHED
-        key = _key(rule)
+        self.count += 1
+
+    def _add_plainly(self, key: str, number: int) -> None:
         there = self._plain.get(key)
         if there is None:
             self._plain[key] = number
@@ -54,6 +55,7 @@ class Register:
             self._plain[key] = [there, number]
 
     def remove(self, rule: Rule, number: int) -> None:
+        self.count -= 1
         if rule.kind in self._globs:
             self._globs[rule.kind].remove(rule.key, number)
             return
@@ -71,21 +73,20 @@ class Register:
             return self._globs[rule.kind].under(rule.key)
         return list(_listed(self._plain.get(_key(rule))))
 
-    def naming(self, user: str, server: str) -> Iterator[int]:
+    def naming(self, user: str, server: str) -> list[int]:
         """The numbers of rules that name this user or their server; both as they are on the wire."""
         key, host = user.lower(), server.lower()
-        yield from _listed(self._plain.get(key))
-        yield from _listed(self._plain.get(host))
         bare = without_port(host)
-        if bare != host:
-            yield from _listed(self._plain.get(bare))
-        yield from self._globs[RuleKind.USER_GLOB].matching(key)
-        yield from self._globs[RuleKind.SERVER_GLOB].matching(host)
-        if bare != host:
-            yield from self._globs[RuleKind.SERVER_GLOB].matching(bare)
-        if self.hashes:
-            for entity in dict.fromkeys((user, key, server, host)):
-                yield from _listed(self._plain.get("#" + hash_of(entity)))
+        names = [key, host] if bare == host else [key, host, bare]
+        found: list[int] = []
+        if self._plain:
+            hashed = dict.fromkeys((user, key, server, host)) if self.hashes else ()
+            for name in (*names, *("#" + hash_of(entity) for entity in hashed)):
+                found += _listed(self._plain.get(name))
+        found += self._globs[RuleKind.USER_GLOB].matching(key)
+        for name in names[1:]:
+            found += self._globs[RuleKind.SERVER_GLOB].matching(name)
+        return list(dict.fromkeys(found)) if len(found) > 1 else found
 
 
 _HASHED: Final = frozenset({RuleKind.USER_HASH, RuleKind.SERVER_HASH})
