@@ -9,7 +9,6 @@ CHECKS, one case to its test.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from mknock.checks.blocklist import blocklist
 from mknock.checks.flapping import flapping
@@ -54,9 +53,13 @@ def decide(attempt: Attempt, facts: Facts, checks: Sequence[Check] = CHECKS) -> 
     signals: list[str] = []
     for check in checks:
         decision = check(attempt, facts)
+        if decision is ADMITTED:
+            continue
         signals += decision.signals
         if decision.outcome > strictest.outcome:
             strictest = decision
         if strictest.outcome is Outcome.REFUSE:
             break
-    return replace(strictest, signals=tuple(signals)) if signals else strictest
+    if not signals:
+        return strictest
+    return Decision(strictest.outcome, strictest.reason, strictest.detail, strictest.rule, tuple(signals))

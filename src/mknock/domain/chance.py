@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from secrets import token_bytes
+from random import getrandbits
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
@@ -12,8 +12,9 @@ _SHIFTS = range(120, -1, -10)
 def new_id(now: float) -> str:
     """Return a new ULID: 26 characters, 48 bits of milliseconds and 80 bits of chance.
 
-    ``now`` is in seconds since the epoch. Source: the ULID specification
-    (github.com/ulid/spec), Crockford's base 32.
+    ``now`` is in seconds since the epoch. It tells things apart and is no
+    secret: chance comes from the process's own generator, not the system's.
+    Source: the ULID specification (github.com/ulid/spec), Crockford's base 32.
     """
     return _written(_number(now))
 
@@ -25,7 +26,7 @@ def new_ids(now: float, count: int) -> list[str]:
 
 
 def _number(now: float) -> int:
-    return (int(now * 1000) & (2**48 - 1)) << 80 | int.from_bytes(token_bytes(10))
+    return (int(now * 1000) & (2**48 - 1)) << 80 | getrandbits(80)
 
 
 def _written(number: int) -> str:

@@ -22,7 +22,6 @@ from mknock.ports import (
 from mknock.storage import sql
 from mknock.storage.rows import entry_row, knock_of, knock_row
 from mknock.storage.transactions.counting import (
-    Counter,
     count_knock,
     counters_of,
     slot_of,
@@ -144,12 +143,12 @@ def _count_sender(
     """
     limits, name = door.limits, f"sender:{door.slug}:{sender}"
     slot, hour = slot_of(limits.window, at), slot_of(HOUR, at)
-    counters = Counter(slot, name), Counter(hour, f"hour:{name}")
+    counters = (slot, name), (hour, f"hour:{name}")
     rows = yield sql.SENDER, (sender, at, *to_read(counters))
     level, until, *counts = rows[0]
     if not trusted and until is not None and until > at:
         return until - at, _Sent()
-    yield sql.COUNT_SENDER, tuple(to_count(counters))
+    yield sql.COUNT_SENDER, to_count(counters)
     sent = _Sent(slot.estimate(*counts[:2]), hour.estimate(*counts[2:]))
     if trusted or sent.in_window <= limits.sender:
         return 0.0, sent

@@ -33,11 +33,8 @@ def slot_of(window: float, at: float) -> Slot:
     return Slot((number + 2) * window, (number + 1) * window, 1.0 - into / window)
 
 
-class Counter(NamedTuple):
-    """What is counted under a name in a slot."""
-
-    slot: Slot
-    name: str
+Counter = tuple[Slot, str]
+"""What is counted under a name in a slot."""
 
 
 def counters_of(attempt: Attempt) -> list[Counter]:
@@ -50,13 +47,13 @@ def counters_of(attempt: Attempt) -> list[Counter]:
     window, hour, day = slot_of(attempt.door.limits.window, at), slot_of(HOUR, at), slot_of(DAY, at)
     server = f"{door}:at:{attempt.user.server}"
     return [
-        Counter(window, server),
-        Counter(window, door),
-        Counter(slot_of(RECENT, at), f"recent:{door}"),
-        Counter(hour, f"alike:{door}:{attempt.likeness}"),
-        Counter(hour, f"hour:{server}"),
-        Counter(day, f"day:{door}"),
-        Counter(day, f"day:{server}"),
+        (window, server),
+        (window, door),
+        (slot_of(RECENT, at), f"recent:{door}"),
+        (hour, f"alike:{door}:{attempt.likeness}"),
+        (hour, f"hour:{server}"),
+        (day, f"day:{door}"),
+        (day, f"day:{server}"),
     ]
 
 
@@ -70,8 +67,8 @@ def to_read(counters: Sequence[Counter]) -> list[float | str]:
     return [value for slot, name in counters for value in (slot.expires_at, slot.earlier, name)]
 
 
-def to_count(counters: Sequence[Counter]) -> list[float | str]:
-    return [value for slot, name in counters for value in (slot.expires_at, name)]
+def to_count(counters: Sequence[Counter]) -> tuple[float | str, ...]:
+    return tuple([value for slot, name in counters for value in (slot.expires_at, name)])
 
 
 class Counts(NamedTuple):
@@ -96,23 +93,25 @@ def count_knock(
     """
     raided = newest is not None and newest.is_on(attempt.at)
     last = _WINDOWS if not alarming else _USUAL if raided else len(counters)
-    aside = [
-        Counter(counter.slot, f"aside:{attempt.door.slug}:{place}")
-        for place, counter in enumerate(counters[last:])
-    ]
-    told = [row[0] - 1 for row in (yield sql.COUNT_KNOCK, tuple(to_count([*counters[:last], *aside])))]
-    now = [*(told[:last] or known[: 2 * last : 2]), *known[2 * last :: 2]]
-    homeserver, door, *arrivals = [
-        counter.slot.estimate(count, before)
-        for counter, count, before in zip(counters, now, known[1::2], strict=True)
-    ]
-    return Counts(homeserver, door, Arrivals(*arrivals))
+    counted, now = counters, known[::2]
+    if last < len(counters):
+        aside = enumerate(counters[last:])
+        counted = [
+            *counters[:last],
+            *((slot, f"aside:{attempt.door.slug}:{place}") for place, (slot, _) in aside),
+        ]
+    if told := (yield sql.COUNT_KNOCK, to_count(counted)):
+        now = [*(row[0] - 1 for row in told[:last]), *now[last:]]
+    return _counts(counters, now, known[1::2])
 
 
 def counts_before(counters: Sequence[Counter], known: Sequence[int | None]) -> Counts:
     """The same as when a knock that is counted already came: it is no other than itself."""
+    return _counts(counters, [max((now or 0) - 1, 0) for now in known[::2]], known[1::2])
+
+
+def _counts(counters: Sequence[Counter], now: Sequence[int | None], before: Sequence[int | None]) -> Counts:
     homeserver, door, *arrivals = [
-        counter.slot.estimate(max((now or 0) - 1, 0), before)
-        for counter, now, before in zip(counters, known[::2], known[1::2], strict=True)
+        slot.estimate(count, earlier) for (slot, _), count, earlier in zip(counters, now, before, strict=True)
     ]
     return Counts(homeserver, door, Arrivals(*arrivals))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mknock.domain.knocks import Knock
 from mknock.domain.links import InviteLink
@@ -16,8 +16,7 @@ from mknock.storage.transactions.counting import RAID_WIDTH, Counter, Counts, co
 from mknock.storage.transactions.steps import Rows, Step
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """What is on record of a person at the moment they knock."""
 
     seen: str | None
