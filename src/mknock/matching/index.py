@@ -7,7 +7,6 @@ swapped twice or more are found by their sorted letters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import combinations
 from typing import Final
 
@@ -37,13 +36,15 @@ class Neighbours:
     look has to ask; ``tidy`` puts them into one, a few at a time.
     """
 
-    __slots__ = ("_behind", "_merge", "_reach", "_shortest", "_tables", "numbers", "skeletons")
+    __slots__ = ("_behind", "_merge", "_reach", "_shortest", "_tables", "_waiting", "numbers", "skeletons")
 
     def __init__(self) -> None:
         self._tables: list[PackedTable] = []
         self._merge: _Merge | None = None
         self._behind: list[tuple[int, int, str]] = []
         """Numbers of skeletons with the reach and the letters that are not entered yet."""
+        self._waiting = 0
+        """How many entries they take, at most."""
         self._shortest = [999, 999, 999]
         """The shortest skeleton of each reach."""
         self._reach = bytearray()
@@ -80,6 +81,7 @@ class Neighbours:
         if reach and number < MOST_NUMBERS:
             if later:
                 self._behind.append((number, reach, letters))
+                self._waiting += _entries(skeleton, reach)
             else:
                 self._enter(number, reach, letters)
         return number
@@ -122,7 +124,9 @@ class Neighbours:
         """Do the work of up to ``most`` skeletons; return whether there is more to do."""
         if self._behind:
             for _ in range(min(most, len(self._behind))):
-                self._enter(*self._behind.pop())
+                number, reach, letters = self._behind.pop()
+                self._waiting -= _entries(self.skeletons[number], reach)
+                self._enter(number, reach, letters)
         elif self._merge is not None:
             if self._merge.step(most * MOST_ENTRIES):
                 self._tables = [self._merge.into, *self._tables[self._merge.count :]]
@@ -145,8 +149,7 @@ class Neighbours:
         """The table that has room for one more skeleton; a new one has it for all that wait."""
         if not self._tables or self._tables[-1].room < MOST_ENTRIES:
             taken = sum(table.used for table in self._tables)
-            waiting = entries((len(self.skeletons[number]), reach) for number, reach, _ in self._behind)
-            room = max(FIRST_TABLE, min(taken, LARGEST_STEP), waiting + MOST_ENTRIES)
+            room = max(FIRST_TABLE, min(taken, LARGEST_STEP), self._waiting + MOST_ENTRIES)
             self._tables = [*self._tables, PackedTable(room)]
         return self._tables[-1]
 
@@ -187,10 +190,7 @@ def _ends(text: str) -> str:
     return text if len(text) <= WINDOW else text[: WINDOW // 2] + text[-(WINDOW // 2) :]
 
 
-def entries(lengths: Iterable[tuple[int, int]]) -> int:
-    """How many entries skeletons of these lengths and reaches take, at most."""
-    total = 0
-    for length, reach in lengths:
-        n = min(length, WINDOW)
-        total += (0, 2 + n, 2 + n + n * (n - 1) // 2)[reach]
-    return total
+def _entries(skeleton: str, reach: int) -> int:
+    """How many entries a skeleton of this reach takes, at most."""
+    n = min(len(skeleton), WINDOW)
+    return (0, 2 + n, 2 + n + n * (n - 1) // 2)[reach]

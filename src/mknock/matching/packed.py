@@ -33,7 +33,7 @@ class PackedSet:
     def __init__(self, words: Iterable[str]) -> None:
         hashes = {hash(word) for word in words}
         self._size = len(hashes) * 5 // 3 + 7
-        self._slots = array("I", b"\0" * 4 * self._size)
+        self._slots = array("I", [0]) * self._size
         for hashed in hashes:
             self._put(hashed)
 
@@ -66,7 +66,7 @@ class PackedTable:
 
     def __init__(self, capacity: int) -> None:
         self._size = int(capacity / FULL) + 7
-        self._slots = array("Q", b"\0" * 8 * self._size)
+        self._slots = array("Q", [0]) * self._size
         self._mask = (1 << (capacity * MARKS).bit_length()) - 1
         self._marks = bytearray(self._mask + 1)
         self.used = 0
