@@ -12,7 +12,7 @@ from tests.contract.store_cases import rule
 from mknock.domain.policy_lists import ALLOWS, BANS, KINDS, MOST_BYTES, MOST_REASON, PolicyList
 from mknock.domain.rules import Rule
 from mknock.matching import Engine
-from mknock.services.list_publishing import changes_of, content_of, key_of
+from mknock.services.list_publishing import changes_of, events_of
 from mknock.services.list_survey import survey, usable
 
 LIST = PolicyList("spam", "!list:example.org", "", True, False, "cli", 0.0)
@@ -74,7 +74,7 @@ def test_what_is_read_can_be_used_and_asked(state: list[dict[str, Any]], name: s
 @given(st.lists(events, max_size=8))
 def test_whatever_others_wrote_our_own_rule_is_published_once(state: list[dict[str, Any]]) -> None:
     mallory = rule("mallory")
-    wanted = {key_of(mallory): content_of(mallory, reasons=True)}
+    wanted = dict(events_of(mallory, reasons=True))
     changes = changes_of(state, wanted, "@knock:example.org")
     assert changes in ({}, wanted)
     ours = [as_written(place, content) for place, content in wanted.items()]

@@ -15,7 +15,7 @@ from tests.kit.workshop import BOT, Workshop
 from mknock.domain.policy_lists import KINDS, PolicyList, rule_in
 from mknock.domain.rules import Rule, RuleKind
 from mknock.ports import Entry
-from mknock.services.list_publishing import Publisher, key_of
+from mknock.services.list_publishing import Publisher, events_of
 
 MALLORY = "@mallory:evil.example"
 EVERY = 300.0
@@ -90,6 +90,28 @@ async def test_patterns_and_servers_are_published(
     await publishing.tick()
 
     assert publishing.there()[event, f"knock:{entity}"]["entity"] == entity
+
+
+async def test_a_name_with_capitals_is_published_in_small_letters_as_well(publishing: Publishing) -> None:
+    """Draupnir compares letter by letter, and accounts of today have no capitals."""
+    await publishing.block("@Mallory:Evil.example")
+    await publishing.block("Evil.Example", RuleKind.SERVER)
+    await publishing.tick()
+
+    assert sorted(content["entity"] for content in publishing.there().values()) == [
+        "@Mallory:Evil.example",
+        "@mallory:evil.example",
+        "evil.example",
+    ]
+
+
+async def test_both_spellings_are_taken_back(publishing: Publishing) -> None:
+    rule = await publishing.block("@Mallory:Evil.example")
+    await publishing.tick()
+    await publishing.unblock(rule)
+    await publishing.tick()
+
+    assert publishing.there() == {}
 
 
 async def test_what_is_published_is_read_as_the_same_rule(publishing: Publishing) -> None:
@@ -204,7 +226,7 @@ async def test_a_long_name_fits_into_a_state_key(publishing: Publishing) -> None
     rule = await publishing.block("@" + "ü" * 120 + ":evil.example")
     await publishing.tick()
 
-    assert len(key_of(rule)[1].encode()) <= 255
+    assert [len(key.encode()) <= 255 for (_, key), _ in events_of(rule, reasons=True)] == [True]
     assert len(publishing.there()) == 1
 
 

@@ -150,6 +150,15 @@ def test_policy_rules_are_written_as_other_bots_read_them() -> None:
     ]
 
 
+def test_a_name_with_capitals_is_written_in_small_letters_as_well() -> None:
+    rule = Rule(RuleKind.USER, "@Eve:Evil.example", "@eve:evil.example", "spam", "api", "api", NOW)
+    events = json.loads(written([rule], Format.DRAUPNIR))
+
+    assert [each["content"]["entity"] for each in events] == ["@eve:evil.example", "@Eve:Evil.example"]
+    assert len({each["state_key"] for each in events}) == 2
+    assert {each.id for each in found(json.dumps(events)).rules} == {rule.id}
+
+
 def test_a_sheet_shows_whom_and_why() -> None:
     rule = Rule(RuleKind.USER, EVE, EVE, "=1+1", "api", "alice", NOW, expires=NOW + 60)
     assert written([rule], Format.CSV).splitlines() == [

@@ -83,6 +83,17 @@ def is_name(text: str) -> bool:
     return NAME.fullmatch(text) is not None
 
 
+def spellings(rule: Rule) -> tuple[str, ...]:
+    """How a rule's entity is written for programs that compare it letter by letter, as Draupnir does.
+
+    In small letters, as homeservers write names today; and as it was written,
+    if that differs and is a user's own: accounts from before may have capitals.
+    """
+    if rule.kind is RuleKind.USER and rule.entity != rule.key:
+        return rule.key, rule.entity
+    return (rule.key,)
+
+
 def origin_of(kind: str, key: str) -> str:
     """What names a rule within its room: the type and state key of its event, never what it says."""
     parts = f"{kind}\0{key}".encode(errors="surrogatepass")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any, Final
 
 from mknock.domain.errors import HomeserverError, NotFound, RateLimited, Refused
-from mknock.domain.policy_lists import BANS, KINDS, MOST_BYTES
+from mknock.domain.policy_lists import BANS, KINDS, MOST_BYTES, spellings
 from mknock.domain.rules import Rule, RuleKind
 from mknock.ports import Clock, Homeserver, Membership, PowerLevels, Store
 from mknock.services.rule_book import RuleBook
@@ -156,24 +156,20 @@ class Publisher:
         now = self._clock()
         for rule in self._book.rules():
             if rule.is_own and not rule.allow and rule.kind in EVENTS and rule.counts_at(now):
-                yield key_of(rule), content_of(rule, reasons=self._reasons)
+                yield from events_of(rule, reasons=self._reasons)
 
 
-def key_of(rule: Rule) -> Key:
-    """Under which type and state key a rule is published: always the same for the same rule."""
-    key = f"{OURS}{rule.key}"
-    if len(key.encode(errors="surrogatepass")) > MOST_BYTES:
-        key = OURS + sha256(rule.key.encode(errors="surrogatepass")).hexdigest()
-    return EVENTS[rule.kind], key
+def events_of(rule: Rule, *, reasons: bool) -> Iterator[tuple[Key, Mapping[str, Any]]]:
+    """What is published of a rule: always under the same types and state keys for the same rule.
 
-
-def content_of(rule: Rule, *, reasons: bool) -> Mapping[str, Any]:
-    """The event's content. The specification asks for a reason, so there is one, empty or not."""
-    return {
-        "entity": rule.entity,
-        "recommendation": "m.ban",
-        "reason": rule.reason if reasons else "",
-    }
+    The specification asks for a reason, so there is one, empty or not.
+    """
+    for entity in spellings(rule):
+        key = f"{OURS}{entity}"
+        if len(key.encode(errors="surrogatepass")) > MOST_BYTES:
+            key = OURS + sha256(entity.encode(errors="surrogatepass")).hexdigest()
+        reason = rule.reason if reasons else ""
+        yield (EVENTS[rule.kind], key), {"entity": entity, "recommendation": "m.ban", "reason": reason}
 
 
 def changes_of(

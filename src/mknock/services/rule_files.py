@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from mknock.domain.errors import InvalidMatrixID, Unreadable
 from mknock.domain.ids import MatrixID
+from mknock.domain.policy_lists import spellings
 from mknock.domain.rules import Rule, RuleKind
 from mknock.matching.glob import BadGlob
 from mknock.matching.hashed import hash_key
@@ -326,22 +327,23 @@ def _named_in(content: Fields, about: str, author: str, at: float) -> Rule:
 
 def _events(rules: Iterable[Rule]) -> str:
     """Those that last: a policy list knows no end of a rule."""
-    return _dumped([_event(rule) for rule in rules if rule.expires is None])
+    return _dumped([event for rule in rules if rule.expires is None for event in _events_of(rule)])
 
 
-def _event(rule: Rule) -> dict[str, Any]:
+def _events_of(rule: Rule) -> Iterator[dict[str, Any]]:
     about = "user" if rule.kind in (RuleKind.USER, RuleKind.USER_GLOB, RuleKind.USER_HASH) else "server"
-    content: dict[str, Any] = {"recommendation": _ALLOW if rule.allow else "m.ban", "reason": rule.reason}
-    if rule.kind in (RuleKind.USER_HASH, RuleKind.SERVER_HASH):
-        content["hashes"] = {"sha256": rule.key + "=" * (-len(rule.key) % 4)}
-    else:
-        content["entity"] = rule.entity if rule.kind is RuleKind.USER else rule.key
-    return {"type": f"m.policy.rule.{about}", "state_key": _state_key(rule), "content": content}
+    for entity in spellings(rule):
+        content: dict[str, Any] = {"recommendation": _ALLOW if rule.allow else "m.ban", "reason": rule.reason}
+        if rule.kind in (RuleKind.USER_HASH, RuleKind.SERVER_HASH):
+            content["hashes"] = {"sha256": entity + "=" * (-len(entity) % 4)}
+        else:
+            content["entity"] = entity
+        yield {"type": f"m.policy.rule.{about}", "state_key": _state_key(entity), "content": content}
 
 
-def _state_key(rule: Rule) -> str:
+def _state_key(entity: str) -> str:
     """As Mjolnir makes it; a state key has at most 255 bytes."""
-    key = f"rule:{rule.key}"
+    key = f"rule:{entity}"
     if len(key.encode("utf-8", "replace")) <= 255:
         return key
     return b64encode(sha256(key.encode("utf-8", "replace")).digest()).decode()
