@@ -121,7 +121,13 @@ def test_what_a_policy_list_says_of_rooms_or_took_back_is_passed_over() -> None:
     assert (listed.rules, listed.problems) == ((), ())
 
 
-@pytest.mark.parametrize("recommendation", ["fi.mau.meowlnir.unban", "m.mute", 7, None])
+@pytest.mark.parametrize("recommendation", ["org.matrix.mjolnir.allow", "fi.mau.meowlnir.unban"])
+def test_what_other_bots_let_in_is_let_in(recommendation: str) -> None:
+    (rule,) = found(json.dumps([event(entity=EVE, recommendation=recommendation)])).rules
+    assert rule.allow
+
+
+@pytest.mark.parametrize("recommendation", ["m.mute", "unban", 7, None])
 def test_no_other_recommendation_is_taken_for_a_ban(recommendation: object) -> None:
     listed = found(json.dumps([event(entity=EVE, recommendation=recommendation)]))
     assert (listed.rules, len(listed.problems)) == ((), 1)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from mknock.domain.errors import InvalidMatrixID, Unreadable
 from mknock.domain.ids import MatrixID
-from mknock.domain.policy_lists import spellings
+from mknock.domain.policy_lists import ALLOWS, BANS, HASHES, KINDS, ROOM, spellings
 from mknock.domain.rules import Rule, RuleKind
 from mknock.matching.glob import BadGlob
 from mknock.matching.hashed import hash_key
@@ -298,30 +298,26 @@ def _objects(text: str) -> Iterator[tuple[int, Fields]]:
 
 # --- the state events of policy lists (Matrix specification, moderation policy lists)
 
-_FAMILIES: Final = ("m.policy.rule", "m.room.rule", "org.matrix.mjolnir.rule")
-_ABOUT: Final = {f"{family}.{what}": what for family in _FAMILIES for what in ("user", "server")}
-_ROOMS: Final = frozenset(f"{family}.room" for family in _FAMILIES)
 _ALLOW: Final = "org.matrix.mjolnir.allow"
-_BANS: Final = frozenset({"m.ban", "org.matrix.mjolnir.ban", "m.takedown", "org.matrix.msc4204.takedown"})
 
 
 def _rule_of_event(event: Fields, author: str, at: float) -> Rule | None:
     about, content = _string(event, "type"), event.get("content")
-    if about in _ROOMS or content == {}:
+    if KINDS.get(about) == ROOM or content == {}:
         return None  # about rooms; or taken back
-    if about not in _ABOUT or not isinstance(content, dict):
+    if about not in KINDS or not isinstance(content, dict):
         raise _NoRule("this is no policy rule about users or servers")
     recommendation = _string(content, "recommendation")
-    if recommendation != _ALLOW and recommendation not in _BANS:
+    if recommendation not in BANS | ALLOWS:
         raise _NoRule("it recommends neither a ban nor to allow")
-    rule = _named_in(content, _ABOUT[about], author, at)
-    return replace(rule, reason=_string(content, "reason")[:LONGEST_REASON], allow=recommendation == _ALLOW)
+    rule = _named_in(content, KINDS[about], author, at)
+    return replace(rule, reason=_string(content, "reason")[:LONGEST_REASON], allow=recommendation in ALLOWS)
 
 
 def _named_in(content: Fields, about: str, author: str, at: float) -> Rule:
-    hashes = content.get("hashes") or content.get("org.matrix.msc4205.hashes")
-    if isinstance(hashes, dict):
-        return _named(f"{about}_hash", _string(hashes, "sha256"), author, at)
+    for name in HASHES:
+        if isinstance(hashes := content.get(name), dict):
+            return _named(f"{about}_hash", _string(hashes, "sha256"), author, at)
     return _named("", _string(content, "entity"), author, at)
 
 
