@@ -261,7 +261,7 @@ class Engine:
         yield from self._longer(plain)
 
     def _close(self, name: Reading) -> Iterator[tuple[int, _Judging]]:
-        if self._guard.rarity(name) is not Rarity.COMMON:  # who bears a common name made no slip
+        if not self._guard.is_common(name.letters):  # who bears a common name made no slip
             for found, edits in self._names.near(name.skeleton, name.tight)[:CROWD]:
                 yield found, _Close(self._judge, name, edits)
             if name.tight != name.skeleton:  # the slip may have made the double

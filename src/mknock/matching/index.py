@@ -91,15 +91,15 @@ class Neighbours:
 
         Whoever shares the ``letters`` comes with 2, and may be farther away.
         """
-        found = [
-            (number, edits)
-            for number in self._under(_neighbourhood(text, self._left_out(text, most)))
-            if (edits := self._distance(number, text, most))
-        ]
-        if letters and (numbers := self._under([hash("".join(sorted(letters)))])):
-            close = dict(found)
-            found += [(n, 2) for n in numbers if n not in close and self.skeletons[n] != text]
-        return found
+        hashes = _neighbourhood(text, self._left_out(text, most))
+        swapped = [hash("".join(sorted(letters)))] if letters else []
+        numbers = self._under(hashes + swapped)
+        if not numbers:
+            return []
+        close = {number: edits for number in numbers if (edits := self._distance(number, text, most))}
+        if swapped and len(close) < len(numbers):
+            close |= {n: 2 for n in self._under(swapped) if n not in close and self.skeletons[n] != text}
+        return list(close.items())
 
     def _left_out(self, text: str, most: int) -> int:
         """How many letters of the text have to be left out, at most.
