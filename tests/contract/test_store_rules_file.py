@@ -43,6 +43,19 @@ async def test_a_mark_is_no_change_of_the_rules(store: Store) -> None:
     assert await store.rules_revision() == before
 
 
+async def test_a_change_says_between_which_revisions_it_stands(store: Store) -> None:
+    """So that whoever made several knows whether others have changed rules in between."""
+    start = await store.rules_revision()
+    first = await store.change_rules([MALLORY], (), entry("edit"))
+    other = await store.change_rules([TRUDY], (), entry("block"))
+    second = await store.change_rules([TRUDY], [MALLORY.id], entry("edit"), replacing=True)
+    nothing = await store.change_rules((), [MALLORY.id], entry("edit"))
+
+    changes = [first, other, second, nothing]
+    assert [change.since for change in changes] == [start, *(change.revision for change in changes[:-1])]
+    assert nothing.revision == await store.rules_revision()
+
+
 async def test_a_removed_rule_is_told_of_while_the_file_holds_it(store: Store) -> None:
     await store.change_rules([MALLORY], (), entry("edit"), in_file=True)
     await store.unblock(MALLORY.key, entry("unblock"))

@@ -9,6 +9,7 @@ import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from tests.kit.fake_homeserver import FakeHomeserver
@@ -17,7 +18,7 @@ from tests.kit.workshop import Workshop
 from mknock.domain.ids import MatrixID
 from mknock.domain.knocks import KnockState, Reason
 from mknock.domain.rules import LIST, Rule, RuleKind
-from mknock.ports import Entry
+from mknock.ports import Entry, OwnRule
 from mknock.services import blocklist_disk as disk
 from mknock.services.blocklist_file import AGAIN, SETTLED, BlocklistFile
 from mknock.services.blocklist_lines import HEADING
@@ -149,6 +150,35 @@ async def test_an_editor_may_put_another_file_in_its_place(following: Following,
     draft.rename(following.path)
     await following.look()
     assert set(await following.rules()) == {EVE, MALLORY}
+
+
+async def test_an_edit_is_read_once(following: Following, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a list of a hundred thousand that takes seconds."""
+    await following.write(f"{EVE}\n")
+    read = Mock(wraps=disk.contents)
+    monkeypatch.setattr(disk, "contents", read)
+    await following.write(f"{MALLORY}\n")
+
+    assert await following.rules() == {MALLORY: ""}
+    assert read.call_count == 1
+
+
+async def test_what_others_block_during_an_edit_is_not_overlooked(
+    following: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = following.shop.store
+    own_rules, block = store.own_rules, following.shop.moderation.block
+
+    async def and_then_somebody_blocks() -> list[OwnRule]:
+        own = await own_rules()
+        monkeypatch.setattr(store, "own_rules", own_rules)
+        await block(MatrixID.of(MALLORY), "spam", actor="api")
+        return own
+
+    monkeypatch.setattr(store, "own_rules", and_then_somebody_blocks)
+    await following.write(f"{EVE}\n")
+
+    assert following.lines() == [EVE, f"{MALLORY} Reason: spam"]
 
 
 async def test_a_file_that_somebody_is_writing_waits_until_they_are_done(following: Following) -> None:

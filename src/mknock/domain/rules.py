@@ -60,7 +60,7 @@ class Rule:
         """What tells the rule from every other, in the store and in commands."""
         if not self.is_own:
             return f"{self.source}:{self.origin}"
-        return f"{'allow' if self.allow else 'block'}:{self.kind.value}:{self.key}"
+        return f"{'allow' if self.allow else 'block'}:{self.kind}:{self.key}"
 
     @property
     def is_own(self) -> bool:

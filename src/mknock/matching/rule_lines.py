@@ -121,4 +121,11 @@ def _server(text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in text).strip()[:LONGEST_REASON]
+    return printable(text).strip()[:LONGEST_REASON]
+
+
+def printable(text: str) -> str:
+    """The text with a blank for what cannot be seen, and for what may end a line."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else " " for char in text)

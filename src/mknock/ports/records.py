@@ -88,6 +88,10 @@ class RulesChanged:
 
     added: tuple[Rule, ...] = ()
     dropped: tuple[Rule, ...] = ()
+    since: int = 0
+    """The rules' revision before the change."""
+    revision: int = 0
+    """And after it; in between nobody else has changed any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,8 +82,9 @@ class Plan:
         return bool(self.new or self.changed or self.gone)
 
     @property
-    def is_empty(self) -> bool:
-        return not (self.edits or self.written or self.erased or self.missing or self.unwanted)
+    def writes(self) -> bool:
+        """Whether the file, or what is marked as being in it, is to change."""
+        return bool(self.written or self.erased or self.missing or self.unwanted)
 
 
 class BlocklistFile:
@@ -173,8 +174,11 @@ class BlocklistFile:
         own = await self._store.own_rules()
         listing, problem = await self._read(own)
         plan = await asyncio.to_thread(plan_of, own, listing) if listing else Plan()
-        changed = await self._take_in(plan) if plan.edits else 0
-        self._done, self._again_at = (state if plan.is_empty else None), float("inf")
+        seen, revision = state
+        changed, taken_in = await self._take_in(plan, revision) if plan.edits else (0, revision)
+        # What was written, or changed by others meanwhile, is looked at once more.
+        done = None if plan.writes or taken_in is None else (seen, taken_in)
+        self._done, self._again_at = done, float("inf")
         if listing is not None:
             problem = await self._write_out(plan, listing)
         if listing is not None and problem:
@@ -215,17 +219,23 @@ class BlocklistFile:
 
     # --- what came from the file
 
-    async def _take_in(self, plan: Plan) -> int:
-        """Bring the store up to date with the file, and the knocks with the store."""
+    async def _take_in(self, plan: Plan, revision: int) -> tuple[int, int | None]:
+        """Bring the store up to date with the file, and the knocks with the store.
+
+        Return how many rules came or went, and the rules' revision after it;
+        None for that if others have changed rules since ``revision``.
+        """
         entry, added, dropped = self._entry(), 0, 0
+        reached: int | None = revision
         for put, gone in _edits(plan):
             done = await self._store.change_rules(put, gone, entry, replacing=True, in_file=True)
+            reached = done.revision if done.since == reached else None
             added, dropped = added + len(done.added), dropped + len(done.dropped)
             for rule in done.dropped:
                 await self._enforcement.restore(rule, entry)
         await self._enforcement.enforce((*plan.new, *plan.changed), entry)
         log.info("the block-list file was edited", file=self.path.name, put=added, removed=dropped)
-        return added + dropped
+        return added + dropped, reached
 
     def _entry(self) -> Entry:
         return Entry(at=self._clock(), actor=SOURCE, action="edit", detail=f"by {self.path.name}")

@@ -11,7 +11,7 @@ from typing import Final
 
 from mknock.domain.rules import Rule, RuleKind
 from mknock.matching.glob import BadGlob
-from mknock.matching.rule_lines import LONGEST_REASON, BadRuleLine, Problem, rule_of
+from mknock.matching.rule_lines import LONGEST_REASON, BadRuleLine, Problem, printable, rule_of
 
 SOURCE: Final = "file"
 BOM: Final = b"\xef\xbb\xbf"
@@ -60,8 +60,9 @@ def read_listing(data: bytes, at: float) -> Listing:
             problems.append(Problem(number, str(error)))
             continue
         if rule is not None:
-            rules.setdefault(rule.id, replace(rule, reason=one_line(rule.reason)))
-            ids[number] = rule.id
+            reason = one_line(rule.reason)
+            kept = rules.setdefault(rule.id, rule if reason == rule.reason else replace(rule, reason=reason))
+            ids[number] = kept.id
     return Listing(data, rules, ids, tuple(problems))
 
 
@@ -75,9 +76,8 @@ def _text(data: bytes) -> str:
 
 
 def one_line(reason: str) -> str:
-    """A reason as a line can hold it: what cannot be seen, and what ends a line, is a blank."""
-    shown = "".join(char if char.isprintable() else " " for char in reason)
-    return shown.strip()[:LONGEST_REASON].rstrip()
+    """A reason as a line can hold it."""
+    return printable(reason).strip()[:LONGEST_REASON].rstrip()
 
 
 def line_of(rule: Rule) -> str | None:

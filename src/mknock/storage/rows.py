@@ -35,6 +35,10 @@ RAID_COLUMNS = (
 ENTRY_COLUMNS = "id, at, actor, action, door, knock_id, user_id, reason, rule, before, after, detail"
 
 
+_STATES = {state.value: state for state in KnockState}
+_REASONS = {reason.value: reason for reason in Reason}
+_KINDS = {kind.value: kind for kind in RuleKind}
+"""To call an enumeration takes ten times as long, and there may be a hundred thousand rules."""
 _json = json.JSONEncoder(separators=(",", ":")).encode
 """ASCII only: what databases cannot keep in a text (NUL, half a surrogate pair) is written as an escape."""
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -92,8 +96,8 @@ def knock_of(row: Row) -> Knock:
         room_id=row[2],
         user_id=row[3],
         user_key=row[4],
-        state=KnockState(row[5]),
-        reason=Reason(row[6]),
+        state=_STATES[row[5]],
+        reason=_REASONS[row[6]],
         detail=row[7],
         rule=row[8],
         platform=row[9],
@@ -138,7 +142,7 @@ def rule_row(rule: Rule) -> tuple[Any, ...]:
 
 def rule_of(row: Row) -> Rule:
     return Rule(
-        kind=RuleKind(row[1]),
+        kind=_KINDS[row[1]],
         entity=row[2],
         key=row[3],
         reason=row[4],

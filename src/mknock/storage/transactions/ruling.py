@@ -64,12 +64,13 @@ def change_rules(
 ) -> Steps[RulesChanged]:
     """Add and remove rules in one transaction; see ports.Store.change_rules."""
     yield sql.LOCK, (RULES_LINE,)
+    since = yield from _revision()
     same = yield from _as_they_are(put, drop)
     dropped = yield from _drop_rules([each for each in drop if each not in same], entry.at, in_file=in_file)
     new = [rule for rule in put if rule.id not in same]
     added = yield from put_rules(new, replacing=replacing, in_file=in_file)
     yield from write(*of_rules(dropped, added, entry))
-    return RulesChanged(tuple(added), tuple(dropped))
+    return RulesChanged(tuple(added), tuple(dropped), since, (yield from _revision()))
 
 
 def _as_they_are(put: Sequence[Rule], drop: Sequence[str]) -> Steps[frozenset[str]]:
@@ -145,6 +146,11 @@ def _drop_rules(rule_ids: Sequence[str], at: float, *, in_file: bool = False) ->
     return dropped
 
 
+def _revision() -> Steps[int]:
+    rows = yield sql.REVISION, ()
+    return int(rows[0][0])
+
+
 def _next_revision() -> Steps[int]:
     rows = yield sql.NEXT_REVISION, ()
     return int(rows[0][0])
@@ -164,4 +170,16 @@ def of_rules(dropped: Sequence[Rule], added: Sequence[Rule], entry: Entry) -> li
 
 def _of_rule(rule: Rule, entry: Entry, *, before: str = "", after: str = "") -> Entry:
     user = rule.entity if rule.kind is RuleKind.USER else ""
-    return replace(entry, user_id=user, rule=rule.entity, before=before, after=after)
+    return Entry(
+        at=entry.at,
+        actor=entry.actor,
+        action=entry.action,
+        door=entry.door,
+        knock_id=entry.knock_id,
+        user_id=user,
+        reason=entry.reason,
+        rule=rule.entity,
+        before=before,
+        after=after,
+        detail=entry.detail,
+    )
