@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock, patch
+
 import pytest
 
 from mknock.domain.rules import RuleKind
@@ -117,6 +119,19 @@ def test_many_patterns_are_found_by_their_letters() -> None:
     globs.remove("*", 2)
     assert globs.matching("@ab:x.org") == [4]
     assert len(globs) == 4
+
+
+def test_thousands_of_patterns_that_begin_alike_cost_no_more_than_their_letters() -> None:
+    globs = Globs()
+    for number in range(3000):
+        globs.add(f"@spammers{number:04}x*:*", number)
+    tried = Mock(wraps=Glob.matches)
+    with patch.object(Glob, "matches", lambda glob, text: tried(glob, text)):
+        assert globs.matching("@spammers2999xyz:evil.example") == [2999]
+    assert tried.call_count < 100
+    for number in range(3000):
+        globs.remove(f"@spammers{number:04}x*:*", number)
+    assert (globs.matching("@spammers2999xyz:evil.example"), len(globs)) == ([], 0)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,10 @@ from mknock.domain.errors import InvalidRule
 MOST_WILDCARDS: Final = 8
 MOST_BYTES: Final = 255
 LONGEST_GRAM: Final = 4
+HEADS: Final = (8, 6, 4)
+"""Lengths of the beginnings that patterns are found by, with the ``@``."""
+CROWD: Final = 16
+"""Patterns of one beginning, at most: strangers may write thousands that begin alike."""
 WILD: Final = re.compile(r"[*?]")
 
 
@@ -89,19 +93,25 @@ def check(pattern: str) -> None:
         raise BadGlob(f"A pattern has at most {MOST_BYTES} bytes; this one is longer.")
 
 
-class Globs:
-    """Many patterns, of which a check tries only those whose rarest letters are there."""
+Buckets = dict[int, dict[str, list[tuple["Glob", int]]]]
+"""Patterns with the caller's numbers by a piece of them, and those by its length."""
 
-    __slots__ = ("_buckets", "_grams", "_numbers")
+
+class Globs:
+    """Many patterns, of which a check tries only those whose beginning, or rarest letters, are there."""
+
+    __slots__ = ("_grams", "_heads", "_numbers", "_places")
 
     def __init__(self) -> None:
-        self._buckets: dict[int, dict[str, list[tuple[Glob, int]]]] = {}
-        """By the gram's length, then by the gram."""
-        self._grams: dict[tuple[str, int], str] = {}
+        self._heads: Buckets = {length: {} for length in HEADS}
+        """Those that begin with plain letters: one question a length, whatever the text."""
+        self._grams: Buckets = {}
+        """All others, by letters that stand anywhere in them."""
+        self._places: dict[tuple[str, int], tuple[Buckets, str]] = {}
         self._numbers: dict[str, list[int]] = {}
 
     def __len__(self) -> int:
-        return len(self._grams)
+        return len(self._places)
 
     def add(self, pattern: str, number: int) -> None:
         """Enter the pattern under a number of the caller's.
@@ -110,19 +120,20 @@ class Globs:
             BadGlob: the pattern is not used.
         """
         glob = Glob(pattern)
-        gram = self._rarest(glob.pattern)
-        self._buckets.setdefault(len(gram), {}).setdefault(gram, []).append((glob, number))
-        self._grams[glob.pattern, number] = gram
+        buckets, piece = place = self._place(glob.pattern)
+        buckets.setdefault(len(piece), {}).setdefault(piece, []).append((glob, number))
+        self._places[glob.pattern, number] = place
         self._numbers.setdefault(glob.pattern, []).append(number)
 
     def remove(self, pattern: str, number: int) -> None:
-        gram = self._grams.pop((pattern.lower(), number), None)
-        if gram is not None:
+        place = self._places.pop((pattern.lower(), number), None)
+        if place is not None:
             self._forget(pattern.lower(), number)
-            bucket = self._buckets[len(gram)]
-            bucket[gram] = [entry for entry in bucket[gram] if entry[1] != number]
-            if not bucket[gram]:
-                del bucket[gram]
+            buckets, piece = place
+            bucket = buckets[len(piece)]
+            bucket[piece] = [entry for entry in bucket[piece] if entry[1] != number]
+            if not bucket[piece]:
+                del bucket[piece]
 
     def _forget(self, pattern: str, number: int) -> None:
         self._numbers[pattern].remove(number)
@@ -136,11 +147,23 @@ class Globs:
     def matching(self, text: str) -> list[int]:
         """The numbers of all patterns that the text, in lower case, fits."""
         found: list[int] = []
-        for length, bucket in self._buckets.items():
+        for length, bucket in self._heads.items():
+            if bucket and (entries := bucket.get(text[:length])):
+                found += [number for glob, number in entries if glob.matches(text)]
+        for length, bucket in self._grams.items():
             if bucket:
                 for gram in bucket.keys() & _grams_of(text, length):
                     found += [number for glob, number in bucket[gram] if glob.matches(text)]
         return sorted(found)
+
+    def _place(self, pattern: str) -> tuple[Buckets, str]:
+        """Where the pattern is entered: by its beginning, unless that is short or that of many."""
+        plain = WILD.split(pattern, 1)[0]
+        for length in HEADS:
+            head = pattern[:length]
+            if len(plain) >= length and len(self._heads[length].get(head, ())) < CROWD:
+                return self._heads, head
+        return self._grams, self._rarest(pattern)
 
     def _rarest(self, pattern: str) -> str:
         """A piece of the pattern of up to four characters that few patterns stand under.
@@ -155,7 +178,7 @@ class Globs:
         return ""
 
     def _crowd(self, gram: str) -> tuple[int, int, str]:
-        return (-len(gram), len(self._buckets.get(len(gram), {}).get(gram, ())), gram)
+        return (-len(gram), len(self._grams.get(len(gram), {}).get(gram, ())), gram)
 
 
 def _longest_grams(piece: str, least: int) -> set[str]:
