@@ -20,7 +20,7 @@ from mknock.domain.knocks import KnockState, Reason
 from mknock.domain.rules import LIST, Rule, RuleKind
 from mknock.ports import Entry, OwnRule
 from mknock.services import blocklist_disk as disk
-from mknock.services.blocklist_file import AGAIN, SETTLED, BlocklistFile
+from mknock.services.blocklist_file import AGAIN, BATCH, SETTLED, BlocklistFile
 from mknock.services.blocklist_lines import HEADING
 from mknock.services.enforcement import Enforcement
 from mknock.services.findings import Verdict
@@ -153,13 +153,13 @@ async def test_an_editor_may_put_another_file_in_its_place(following: Following,
 
 
 async def test_an_edit_is_read_once(following: Following, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a list of a hundred thousand that takes seconds."""
+    """Of a list of a hundred thousand that takes seconds. So long an edit takes several transactions."""
     await following.write(f"{EVE}\n")
     read = Mock(wraps=disk.contents)
     monkeypatch.setattr(disk, "contents", read)
-    await following.write(f"{MALLORY}\n")
+    await following.write("".join(f"@a{number}:evil.example\n" for number in range(2 * BATCH + 1)))
 
-    assert await following.rules() == {MALLORY: ""}
+    assert len(await following.rules()) == 2 * BATCH + 1
     assert read.call_count == 1
 
 

@@ -105,6 +105,18 @@ async def test_a_name_with_capitals_is_published_in_small_letters_as_well(publis
     ]
 
 
+async def test_what_was_published_as_it_was_typed_alone_is_made_up_for(publishing: Publishing) -> None:
+    """Knock did so before. What stands there is written elsewhere before its place is taken."""
+    typed = {"entity": "@Mallory:evil.example", "recommendation": "m.ban", "reason": "spam"}
+    publishing.room.put_state(BOT, USER_RULE, "knock:@mallory:evil.example", typed)
+    rule = await publishing.block("@Mallory:evil.example")
+    await publishing.tick()
+
+    told = [content["entity"] for _, content in events_of(rule, reasons=True)]
+    assert told == ["@Mallory:evil.example", "@mallory:evil.example"]
+    assert sorted(content["entity"] for content in publishing.there().values()) == told
+
+
 async def test_both_spellings_are_taken_back(publishing: Publishing) -> None:
     rule = await publishing.block("@Mallory:Evil.example")
     await publishing.tick()

@@ -141,6 +141,22 @@ def test_a_display_name_like_a_blocked_user_is_held() -> None:
     assert look("@q:x.org", "@kvothrandir:y.org", name="Kvоth Randir") == ("hold", "display_name")
 
 
+@pytest.mark.parametrize("name", ["1martin", "martin.1"])
+def test_one_digit_is_no_number_of_somebodys_own(name: str) -> None:
+    assert look(f"@{name}:y.org", f"@{name}:x.org") == ("admit", "")
+    assert look("@q:x.org", f"@{name}:x.org", name=name) == ("admit", "")
+
+
+def test_two_digits_are_wherever_they_stand() -> None:
+    assert look("@1martin2:y.org", "@1martin2:x.org") == ("hold", "other_server")
+
+
+def test_a_rule_counts_once_however_it_fits() -> None:
+    engine = Engine([rule("*.example"), rule("evil.example")])
+    matches = engine.look("@q:evil.example:8448", now=NOW, thorough=True).matches
+    assert [match.kind for match in matches] == ["server", "server_glob"]
+
+
 def test_a_common_display_name_says_nothing() -> None:
     assert look("@q:x.org", "@anna:y.org", name="Anna") == ("admit", "")
 

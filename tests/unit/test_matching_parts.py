@@ -7,7 +7,7 @@ from unittest.mock import Mock, patch
 import pytest
 
 from mknock.domain.rules import RuleKind
-from mknock.matching import Engine, default_guard, extent, read_rules, rule_of
+from mknock.matching import Engine, default_guard, extent, index, read_rules, rule_of
 from mknock.matching.confusables import seen
 from mknock.matching.distance import distance, how
 from mknock.matching.glob import BadGlob, Glob, Globs
@@ -174,6 +174,29 @@ def test_all_that_waits_gets_one_table() -> None:
         assert names.tables == 1
     assert names.tables == 1
     assert [names.skeletons[n] for n, edits in names.near("0007qiuxotic") if edits == 1] == ["0007quixotic"]
+
+
+@pytest.mark.parametrize(
+    ("reaches", "text", "left_out"),
+    [
+        ({"quixotic": 1}, "quixoticquixotic", 1),
+        ({"quixotic": 1, "quixoticquixotic": 2}, "quixoticquixo", 1),
+        ({"quixotic": 1, "quixoticquixotic": 2}, "quixoticquixot", 2),
+        ({"quixotics": 2}, "quixotic", 1),
+        ({"quixotics": 2}, "quixoticx", 2),
+    ],
+)
+def test_no_more_letters_are_left_out_than_can_lead_anywhere(
+    reaches: dict[str, int], text: str, left_out: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two letters left out of ten are five times as many questions as one."""
+    names = Neighbours()
+    for skeleton, reach in reaches.items():
+        names.add(skeleton, reach)
+    asked = Mock(wraps=index._neighbourhood)
+    monkeypatch.setattr(index, "_neighbourhood", asked)
+    names.near(text)
+    asked.assert_called_once_with(text, left_out)
 
 
 def test_the_guard_forgets_what_it_weighed_when_it_learns() -> None:

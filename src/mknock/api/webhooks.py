@@ -171,8 +171,9 @@ class FormsFirst:
 
 
 def _headers(request: Request) -> dict[str, str]:
-    """The headers by name; Starlette's own mapping looks through all of them for each."""
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]}
+    """The headers by name, of several the first; Starlette's own mapping looks through all of them for each."""
+    raw = reversed(request.scope["headers"])
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
 
 
 def _query(request: Request) -> dict[str, str]:

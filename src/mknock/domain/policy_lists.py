@@ -86,11 +86,11 @@ def is_name(text: str) -> bool:
 def spellings(rule: Rule) -> tuple[str, ...]:
     """How a rule's entity is written for programs that compare it letter by letter, as Draupnir does.
 
-    In small letters, as homeservers write names today; and as it was written,
-    if that differs and is a user's own: accounts from before may have capitals.
+    In small letters, as homeservers write names today; and before that as it was
+    written, if that differs and is a user's: accounts from before may have capitals.
     """
     if rule.kind is RuleKind.USER and rule.entity != rule.key:
-        return rule.key, rule.entity
+        return rule.entity, rule.key
     return (rule.key,)
 
 

@@ -15,8 +15,8 @@ from mknock.matching.confusables import Seen, seen
 from mknock.matching.finding import ADMITTED, RANK, Action, Finding, Kind, Match, Stance, Verdict, finding
 from mknock.matching.guard import Guard, Rarity, default_guard
 from mknock.matching.index import Neighbours
-from mknock.matching.judge import OWN_NUMBER, Affix, Judge, Likeness, Thresholds
-from mknock.matching.reading import Reading, other_skeletons, reading, taken
+from mknock.matching.judge import Affix, Judge, Likeness, Thresholds
+from mknock.matching.reading import OWN_NUMBER, Reading, other_skeletons, reading, taken
 from mknock.matching.register import KINDS, Register, without_port
 
 CROWD: Final = 10
@@ -140,7 +140,7 @@ class Engine:
         for key in paired:
             yield key, 0
         if name.number:
-            yield name.whole, int(len(name.number) >= OWN_NUMBER)
+            yield name.whole, int(name.has_own_number)
 
     def _join(self, skeleton: int, number: int, *, first: bool) -> None:
         """Enter a rule under its skeleton; one without a number stands first, since it says most."""
@@ -267,7 +267,7 @@ class Engine:
             if name.tight != name.skeleton:  # the slip may have made the double
                 for found, edits in self._names.near(name.tight, most=1)[:CROWD]:
                     yield found, _Close(self._judge, name, edits)
-        if len(name.number) >= OWN_NUMBER:
+        if name.has_own_number:
             for found, edits in self._names.near(name.whole, most=1)[:CROWD]:
                 yield found, _Close(self._judge, name, edits)
 
@@ -306,14 +306,20 @@ class Engine:
 
     def _is_telling(self, localpart: str) -> bool:
         """Whether two people on different servers are unlikely to have chosen the same name."""
-        if len(localpart) < self._thresholds.other_server and sum(map(str.isdigit, localpart)) < OWN_NUMBER:
+        if self._is_short(localpart):
             return False
         name = _read(localpart[:LONGEST])
-        if len(name.number) >= OWN_NUMBER:
+        if name.has_own_number:
             return True
         return len(name.spelled) >= self._thresholds.other_server and (
             self._guard.rarity(name, as_spelled=True) is Rarity.RARE
         )
+
+    def _is_short(self, localpart: str) -> bool:
+        """Whether a name is too short to tell anything, before it is read."""
+        if len(localpart) >= self._thresholds.other_server or not localpart.isascii():
+            return False
+        return sum(map(str.isdigit, localpart)) < OWN_NUMBER
 
     def _impersonated(self, display_name: str, now: float) -> list[Match]:
         """Rules whose user name the display name reads like. What is common says nothing."""

@@ -105,9 +105,11 @@ class Neighbours:
         """How many letters of the text have to be left out, at most.
 
         Of two edits one puts a letter in where every skeleton that is found
-        from so far away is longer; unless ends alone are compared.
+        from so far away is longer, unless ends alone are compared; where
+        all of those are too long none is found.
         """
-        return 2 if most == 2 and len(text) >= min(self._shortest[2], WINDOW) else 1
+        shortest = self._shortest[2]
+        return 2 if most == 2 and len(text) >= min(shortest, max(shortest - 2, WINDOW)) else 1
 
     def _under(self, hashes: list[int]) -> list[int]:
         """The numbers that stand under any of the hashes, in their order."""

@@ -16,7 +16,7 @@ from mknock.matching.affixes import AFFIXES
 from mknock.matching.distance import distance, how
 from mknock.matching.finding import Kind
 from mknock.matching.guard import Guard, Rarity
-from mknock.matching.reading import AS_LETTERS, Reading
+from mknock.matching.reading import AS_LETTERS, OWN_NUMBER, Reading
 
 _DASH: Final = re.compile("[-…]")
 _YEAR: Final = re.compile(r"(?:19|20)\d\d")
@@ -126,7 +126,7 @@ class Judge:
         hostile = disguised or signs.hostile
         rarity = self._guard.rarity(rule, as_spelled=True)
         if not disguised and self._is_another_name(name, rule):
-            kind = Kind.SKELETON_COMMON if number.same and len(rule.number) >= OWN_NUMBER else None
+            kind = Kind.SKELETON_COMMON if number.same and rule.has_own_number else None
         elif name.taken and not number.same and self._guard.is_common(name.letters.strip(_DIGITS)):
             kind = self._read_into(name, rule, number)
         elif number.same:
@@ -156,13 +156,13 @@ class Judge:
         In front people write none; behind, ``joann37`` is a Joann sooner than a ``joanne7``.
         """
         in_front_only = name.letters[0] in _DIGITS and name.letters[-1] not in _DIGITS
-        known = number.extended and len(rule.number) >= OWN_NUMBER
+        known = number.extended and rule.has_own_number
         if in_front_only or known or len(rule.spelled) >= self._at.read_into:
             return Kind.NUMBER_COMMON
         return None
 
     def _same_number(self, name: Reading, rule: Reading, signs: Signs, hostile: bool, rarity: Rarity) -> Kind:
-        if hostile or not signs.respelled or len(rule.number) >= OWN_NUMBER:
+        if hostile or not signs.respelled or rule.has_own_number:
             return Kind.SKELETON
         length, together = len(rule.spelled), len(name.words) == len(rule.words)
         if length >= self._at.spelling and (rarity is Rarity.RARE or self._is_cut(name, rule)):
@@ -195,7 +195,7 @@ class Judge:
         if number.dropped or distance(name.tight, rule.tight, edits) is None:
             return None
         rarities = self._guard.rarity(name), self._guard.rarity(rule, as_spelled=True)
-        if number.same and len(rule.number) >= OWN_NUMBER:
+        if number.same and rule.has_own_number:
             sure = edits == 1 and len(rule.spelled) >= self._at.number and rarities[0] is not Rarity.COMMON
             far = edits > 1 and len(rule.spelled) < self._at.two_edits and not _swapped(name, rule)
             kind = None if far else Kind.DISTANCE if sure else Kind.DISTANCE_LOOSE
@@ -306,7 +306,7 @@ class Judge:
         """Judge a name that holds the rule's at one end, and something else at the other."""
         if affix.rest.isdigit() or self._is_another_name(name, rule):
             return None
-        kind = self._affixed(name, rule, affix.rest, affix.numbered and len(rule.number) >= OWN_NUMBER)
+        kind = self._affixed(name, rule, affix.rest, affix.numbered and rule.has_own_number)
         if kind is None:
             return None
         return Likeness(kind, (f'"{_as_written(name, affix)}" {"behind" if affix.behind else "before"} it',))
@@ -350,8 +350,6 @@ class Number(NamedTuple):
     """The rule's own number is one digit away."""
 
 
-OWN_NUMBER: Final = 2
-"""Digits from which on a number tells two people of one name apart."""
 SAME: Final = Number(same=True)
 ADDED: Final = Number(added=True)
 DROPPED: Final = Number(dropped=True)

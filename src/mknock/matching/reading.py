@@ -17,6 +17,8 @@ _AS_BLANKS: Final = str.maketrans(dict.fromkeys(SEPARATING, " "))
 
 AS_LETTERS: Final = str.maketrans("0123456789@$!|€", "olzeasgtbgasiie")
 """Digits and signs that are written for letters; ``1`` is l or i, which are one class in the skeleton."""
+OWN_NUMBER: Final = 2
+"""Digits from which on a number tells two people of one name apart."""
 MOST_FOLDED: Final = 10
 """Digits at either end of the name that may belong to the core."""
 MOST_WAYS: Final = 48
@@ -84,6 +86,11 @@ class Reading:
         if "rn" in spelled or "vv" in spelled or "cl" in spelled:
             return tuple(dict.fromkeys((self.skeleton, *_paired(spelled))))
         return (self.skeleton,)
+
+    @property
+    def has_own_number(self) -> bool:
+        """Whether its number tells it from others of the same name."""
+        return len(self.before) + len(self.after) - self.after.count("-") >= OWN_NUMBER
 
     @property
     def digits_inside(self) -> bool:
