@@ -84,10 +84,8 @@ def build(
         app.add_route(path, running, methods=["GET", "HEAD"])
     app.add_route("/readyz", ready.__call__, methods=["GET", "HEAD"])
     app.add_route("/docs", ReferencePage(app.openapi).__call__, methods=["GET", "HEAD"])
-    app.include_router(admin_router(admin))
-    app.include_router(rules_router(admin.rules, admin.key))
-    for router in routers:
-        app.include_router(router)
+    for router in (admin_router(admin), rules_router(admin.rules, admin.key), *routers):
+        app.router.routes.extend(router.routes)
     app.add_exception_handler(KnockError, error_response)
     app.add_exception_handler(RequestValidationError, _explain_shape)
     app.add_exception_handler(HTTPException, _explain_status)

@@ -33,11 +33,13 @@ MEANINGS: Mapping[int, str] = {
 _WAIT = {"Retry-After": {"description": "Seconds after which to try again.", "schema": {"type": "integer"}}}
 _BY_HAND: tuple[type[BaseModel], ...] = (Problem, Readiness, Received, Status)
 _REFERENCES = "#/components/schemas/{model}"
+# Named instead of given as a model, of which FastAPI would make a validator for every status of every endpoint.
+_PROBLEM: Json = {"application/json": {"schema": {"$ref": _REFERENCES.format(model=Problem.__name__)}}}
 
 
 def problems(*statuses: int) -> dict[int | str, Json]:
     """What an endpoint answers when it cannot do as it was asked: ``{"error": sentence}`` with one of these."""
-    return {status: {"model": Problem, "description": MEANINGS[status]} for status in statuses}
+    return {status: {"description": MEANINGS[status], "content": _PROBLEM} for status in statuses}
 
 
 class Described(FastAPI):
