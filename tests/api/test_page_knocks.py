@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 from tests.api.running import VISITOR, Running, Starting
-from tests.api.visiting import DOORS, FILLED, PAGE, TARA, opened, proof, sent, stamp_on, value_of
+from tests.api.visiting import DOORS, FILLED, PAGE, TARA, light_proof, opened, proof, sent, stamp_on, value_of
 
 from mknock.domain.knocks import Answer, KnockState, Reason
 from mknock.domain.rules import Rule, RuleKind
@@ -42,7 +42,7 @@ async def test_without_javascript_a_moderator_looks_first(garden: Running) -> No
 
 
 async def test_a_solution_is_good_for_one_person(garden: Running) -> None:
-    work = await proof(garden)
+    work = await light_proof(garden)
     for user in (TARA, "@mallory:knock.test"):
         await sent(garden, user, fields={"proof": work})
     (kept,) = await garden.knocks_of("@mallory:knock.test")
@@ -51,7 +51,7 @@ async def test_a_solution_is_good_for_one_person(garden: Running) -> None:
 
 
 async def test_who_is_faster_than_a_person_is_held(garden: Running) -> None:
-    work = await proof(garden)
+    work = await light_proof(garden)
     stamp = stamp_on(await garden.call("GET", PAGE))
     await garden.call("POST", PAGE, data={"opened": stamp, "matrix_id": TARA, "proof": work, **FILLED})
     (kept,) = await garden.knocks_of(TARA)
@@ -193,7 +193,7 @@ async def test_admitted_held_blocked_repeated_and_trapped_visitors_see_the_same(
     rule = Rule(RuleKind.USER, "@mallory:knock.test", "@mallory:knock.test", "spam", "api", "api", 1.0)
     await store.block(rule, Entry(at=1.0, actor="api", action="blocked"))
     answers = {
-        "admitted": await sent(garden, TARA, fields={"proof": await proof(garden)}),
+        "admitted": await sent(garden, TARA, fields={"proof": await light_proof(garden)}),
         "repeated": await sent(garden, TARA),
         "held": await sent(garden, "@bob:knock.test"),
         "blocked": await sent(garden, "@mallory:knock.test"),
@@ -224,7 +224,7 @@ async def test_the_token_of_a_status_page_is_nowhere_on_it(garden: Running) -> N
 @pytest.mark.promise(6)
 async def test_no_homeserver_is_asked_before_the_answer(garden: Running) -> None:
     garden.fake.fail(down=True)
-    assert (await sent(garden, TARA, fields={"proof": await proof(garden)})).status_code == 303
+    assert (await sent(garden, TARA, fields={"proof": await light_proof(garden)})).status_code == 303
 
 
 @pytest.mark.promise(4)

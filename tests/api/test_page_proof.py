@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 from tests.api.running import BEARER, Running, Starting
-from tests.api.visiting import DOORS, PAGE, TARA, proof, sent
+from tests.api.visiting import DOORS, PAGE, TARA, light_proof, sent
 
 from mknock.domain.knocks import KnockState, Reason
 from mknock.services.proof_codes import ProofCodes
@@ -114,7 +114,7 @@ async def test_everybody_is_shown_a_code_with_the_same_words_and_the_same_work(p
     cases: dict[str, dict[str, Any]] = {
         "held": {"user": TARA},
         "blocked": {"user": MALLORY},
-        "worked": {"user": "@wendy:knock.test", "fields": {"proof": await proof(proving)}},
+        "worked": {"user": "@wendy:knock.test", "fields": {"proof": await light_proof(proving)}},
         "unknown": {"user": "@none:elsewhere.test"},
         "trapped": {"user": "@carl:knock.test", "fields": {"website": "x"}},
         "the bot": {"user": proving.bot.user_id},

@@ -11,6 +11,9 @@ import httpx2
 from altcha import Challenge, Payload, solve_challenge
 from tests.api.running import Running
 
+from mknock.web.proof import ProofOfWork
+from mknock.web.signing import Signer
+
 PAGE = "/d/garden"
 TARA = "@tara:knock.test"
 DOORS = """
@@ -67,8 +70,19 @@ def value_of(name: str, response: httpx2.Response) -> str:
 
 
 async def proof(knock: Running, path: str = PAGE) -> str:
-    """Do the work that the door asks a browser for."""
-    challenge = Challenge.from_dict((await knock.call("GET", f"{path}/challenge")).json())
+    """Do the work that the door asks a browser for; it takes a second or two."""
+    return _solved(Challenge.from_dict((await knock.call("GET", f"{path}/challenge")).json()))
+
+
+async def light_proof(knock: Running, path: str = PAGE) -> str:
+    """Do work that this Knock would ask for if a few tries were enough, for a test that is about something else."""
+    asked = Challenge.from_dict((await knock.call("GET", f"{path}/challenge")).json())
+    store = knock.installation.parts.store
+    lighter = ProofOfWork(store, Signer(store), knock.clock, tries=(1, 5))
+    return _solved(Challenge.from_dict(await lighter.challenge((asked.parameters.data or {})["door"])))
+
+
+def _solved(challenge: Challenge) -> str:
     solution = solve_challenge(challenge)
     assert solution is not None
     return Payload(challenge, solution).to_base64()
