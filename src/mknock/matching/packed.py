@@ -31,11 +31,15 @@ class PackedSet:
     __slots__ = ("_size", "_slots")
 
     def __init__(self, words: Iterable[str]) -> None:
-        hashes = {hash(word) for word in words}
-        self._size = len(hashes) * 5 // 3 + 7
-        self._slots = array("I", [0]) * self._size
-        for hashed in hashes:
-            self._put(hashed)
+        words = list(words)
+        self._size = size = len(words) * 5 // 3 + 7
+        self._slots = slots = array("I", [0]) * size
+        for word in words:  # written out: every start of Knock does this for 280,000 words
+            hashed = hash(word)
+            at, mark = hashed % size, (hashed >> 29) & 0xFFFFFFFF or 1
+            while (found := slots[at]) and found != mark:
+                at = at + 1 if at + 1 < size else 0
+            slots[at] = mark
 
     def __contains__(self, word: str) -> bool:
         hashed = hash(word)
@@ -46,12 +50,6 @@ class PackedSet:
                 return False
             at = at + 1 if at + 1 < self._size else 0
         return True
-
-    def _put(self, hashed: int) -> None:
-        at, mark = hashed % self._size, (hashed >> 29) & 0xFFFFFFFF or 1
-        while self._slots[at]:
-            at = at + 1 if at + 1 < self._size else 0
-        self._slots[at] = mark
 
 
 class PackedTable:
