@@ -243,15 +243,15 @@ async def test_who_waits_for_something_else_too_is_not_let_in_with_the_wave(star
 
 
 @pytest.mark.promise(4)
-async def test_ten_thousand_posts_naming_one_victim_make_one_invite_and_harm_nobody(
+async def test_a_thousand_posts_naming_one_victim_make_one_invite_and_harm_nobody(
     starting: Starting,
 ) -> None:
-    """From many addresses, so that no single one of them is asked to wait."""
+    """From many addresses, so that no single one of them is asked to wait; ten thousand are in tests/chaos."""
     async with starting(raid_arrivals=30, raid_alike=10) as knock:
         knock.fake.add_user("victim")
         knock.fake.add_user("other")
         store = knock.installation.parts.store
-        for batch in range(100):
+        for batch in range(10):
             await asyncio.gather(
                 *(knock.post("@victim:knock.test", address=f"10.1.{batch}.{number}") for number in range(100))
             )
