@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Iterator
 
@@ -28,6 +29,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "synapse" in getattr(item, "fixturenames", ()):
             item.add_marker("synapse")
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector leave alone what lives as long as the session, and look at the rest less often.
+
+    It looked through everything at every tenth application that a test put together.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="session")
