@@ -5,7 +5,8 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 python := .venv/bin/python
-JOBS ?= 2
+# Half of the tests wait for others' processes: one worker more than there are processors, of which two are enough.
+JOBS ?= 3
 ARGS ?=
 
 # A virtual environment holds its own path: in a copied or moved folder it has to be made again.
@@ -34,7 +35,7 @@ test: .venv/dev.stamp ## Run every test (ARGS="tests/unit -k cooldown" runs some
 	@tools/setup.sh compose
 	@tools/setup.sh databases
 	@tools/setup.sh browser
-	@$(python) -m pytest -n $(JOBS) --dist loadgroup -p tests.plugin_no_skips -p tests.plugin_promises $(ARGS)
+	@$(python) -m pytest -n $(JOBS) --dist loadgroup -p tests.plugin_balance -p tests.plugin_no_skips -p tests.plugin_promises $(ARGS)
 
 .PHONY: lint
 lint: .venv/dev.stamp ## Check style, types, layers, scripts and the Dockerfile
