@@ -85,7 +85,7 @@ def build(
     app.add_route("/readyz", ready.__call__, methods=["GET", "HEAD"])
     app.add_route("/docs", ReferencePage(app.openapi).__call__, methods=["GET", "HEAD"])
     for router in (admin_router(admin), rules_router(admin.rules, admin.key), *routers):
-        app.router.routes.extend(router.routes)
+        app.router.routes.extend(router.routes)  # include_router would make each of them a second time
     app.add_exception_handler(KnockError, error_response)
     app.add_exception_handler(RequestValidationError, _explain_shape)
     app.add_exception_handler(HTTPException, _explain_status)
