@@ -21,7 +21,8 @@ from xdist.scheduler import LoadGroupScheduling  # type: ignore[import-untyped]
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
-WAITING = ("tests/browser/", "tests/integration/", "tests/chaos/")
+WAITING = ("tests/chaos/", "tests/browser/", "tests/integration/")
+"""First what takes minutes in one piece, or everybody would wait for it at the end."""
 COMPUTING = (
     "tests/properties/",
     "tests/docs/",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import signal
 import time
 from functools import partial
 from pathlib import Path
@@ -17,7 +15,7 @@ from tests.integration.house import API_KEY, WELCOME, House, Way, opened
 from tests.kit.cast import new_name
 from tests.kit.nio_reader import NioReader
 from tests.kit.postgres import Postgres
-from tests.kit.processes import Server, wait_until
+from tests.kit.processes import Server, kill, wait_until
 from tests.kit.synapse import Synapse
 
 
@@ -260,7 +258,7 @@ async def test_another_process_welcomes_when_the_one_that_has_the_turn_is_killed
     async with opened(synapse, tmp_path, way) as house:
         await house.welcomed(await house.joined())
         (leader,) = turns(house)
-        os.kill(leader, signal.SIGKILL)
+        kill(leader)
         began = time.monotonic()
         person = await house.joined()
         await house.welcomed(person, within=15.0)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import signal
 import sqlite3
 import time
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ from tests.integration.test_after_the_invite import turns
 from tests.kit.account import Account, Json
 from tests.kit.cast import new_name
 from tests.kit.postgres import Postgres
-from tests.kit.processes import Server, wait_until
+from tests.kit.processes import Server, kill, wait_until
 from tests.kit.synapse import Synapse
 
 SOON = 10.0
@@ -369,7 +367,7 @@ async def test_whoever_is_killed_and_whoever_blocks_meanwhile_nothing_is_lost(
         for number, (listed_one, blocked_one) in enumerate(zip(theirs, ours, strict=True)):
             await asyncio.gather(keeper.ban(listed_one), house.admin("/block_user", user_id=blocked_one))
             if number == 20:
-                os.kill(leader, signal.SIGKILL)
+                kill(leader)
                 await wait_until(partial(answers, house), within=15.0)
         await wait_until(partial(lists_are, house, *theirs), within=20.0)
         async with house.server.client(token=API_KEY) as client:

@@ -225,11 +225,21 @@ async def _answers(client: httpx2.AsyncClient, path: str) -> bool:
     return response.status_code == httpx2.codes.OK
 
 
+def kill(pid: int) -> None:
+    """Kill one process and see it gone; until then the system still leads callers to it."""
+    os.kill(pid, signal.SIGKILL)
+    while _group_of(Path(f"/proc/{pid}/stat")):
+        time.sleep(0.005)
+
+
 def _runs(group: int) -> bool:
-    """Tell whether a process of that group still runs; a zombie that nobody buried does not."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
-            if int(its_group) == group and state not in "ZX":
-                return True
-    return False
+    """Tell whether a process of that group still runs."""
+    return any(_group_of(stat) == str(group) for stat in Path("/proc").glob("[0-9]*/stat"))
+
+
+def _group_of(stat: Path) -> str:
+    """The group of a process that runs; "" for none, and for a zombie that nobody buried."""
+    with contextlib.suppress(OSError):
+        state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
+        return "" if state in "ZX" else group
+    return ""
