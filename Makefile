@@ -5,8 +5,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 python := .venv/bin/python
-# Half of the tests wait for others' processes: one worker more than there are processors, of which two are enough.
-JOBS ?= 3
+JOBS ?= 2
 ARGS ?=
 
 # A virtual environment holds its own path: in a copied or moved folder it has to be made again.
@@ -35,7 +34,7 @@ test: .venv/dev.stamp ## Run every test (ARGS="tests/unit -k cooldown" runs some
 	@tools/setup.sh compose
 	@tools/setup.sh databases
 	@tools/setup.sh browser
-	@$(python) -m pytest -n $(JOBS) --dist loadgroup -p tests.plugin_balance -p tests.plugin_no_skips -p tests.plugin_promises $(ARGS)
+	@$(python) -m pytest -n $(JOBS) --dist loadgroup -p tests.plugin_no_skips -p tests.plugin_promises $(ARGS)
 
 .PHONY: lint
 lint: .venv/dev.stamp ## Check style, types, layers, scripts and the Dockerfile
