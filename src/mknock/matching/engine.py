@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import Final
 
 from mknock.domain.ids import MatrixID
 from mknock.domain.rules import Rule, RuleKind
+from mknock.garbage import no_garbage
 from mknock.matching import glob
 from mknock.matching.confusables import Seen, seen
 from mknock.matching.finding import ADMITTED, RANK, Action, Finding, Kind, Match, Stance, Verdict, finding
@@ -69,7 +68,7 @@ class Engine:
             BadGlob: a pattern is not used.
         """
         rules = list(rules)
-        with _without_garbage_collection():
+        with no_garbage():
             for rule in rules:
                 self.add(rule, later=True)
             if len(rules) <= VERY_MANY:
@@ -398,18 +397,6 @@ def _match(like: Likeness, rule: Rule, shown: Seen, elsewhere: str) -> Match:
 
 def _localpart(rule: Rule) -> str:
     return rule.key[1:].partition(":")[0][:LONGEST]
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Spare the collector a list of rules, which is no garbage."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 @lru_cache(maxsize=4096)
