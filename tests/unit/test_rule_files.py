@@ -167,7 +167,12 @@ def test_an_entity_counts_whatever_stands_beside_it() -> None:
 
 def test_a_hash_may_stand_under_its_older_name_beside_an_empty_one() -> None:
     hashes = {"sha256": "n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg="}
-    content: dict[str, Any] = {"recommendation": "m.ban", "hashes": {}, "org.matrix.msc4205.hashes": hashes}
+    content: dict[str, Any] = {
+        "entity": None,
+        "recommendation": "m.ban",
+        "hashes": {},
+        "org.matrix.msc4205.hashes": hashes,
+    }
     (rule,) = found(json.dumps([event(**content)])).rules
     assert rule.kind is RuleKind.USER_HASH
 

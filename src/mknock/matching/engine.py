@@ -183,8 +183,8 @@ class Engine:
         matches = self._plainly(self._blocks, text, server, now)
         if allowed := self._allowing(text, server, now, matches):
             return Finding(Verdict.ADMIT, tuple(Match(match.rule, Kind.ALLOW) for match in allowed))
-        if matches and not thorough and finding(matches, stance).verdict is Verdict.REFUSE:
-            return finding(matches, stance)
+        if matches and not thorough and (found := finding(matches, stance)).verdict is Verdict.REFUSE:
+            return found
         if self._alike:
             named = {id(match.rule) for match in matches}
             alike = self._look_alikes(localpart[:LONGEST], server, now, stance, thorough)

@@ -315,7 +315,7 @@ def _rule_of_event(event: Fields, author: str, at: float) -> Rule | None:
 
 
 def _named_in(content: Fields, about: str, author: str, at: float) -> Rule:
-    for name in HASHES if "entity" not in content else ():
+    for name in HASHES if content.get("entity") is None else ():
         if isinstance(hashes := content.get(name), dict) and "sha256" in hashes:
             return _named(f"{about}_hash", _string(hashes, "sha256"), author, at)
     return _named("", _string(content, "entity"), author, at)
