@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import importlib.util
 import json
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +20,12 @@ from urllib.parse import parse_qsl, unquote
 
 import httpx2
 import uvicorn
+
+# httpx2's ASGITransport looks for this module at every request. Where it is not
+# installed that is a search of the path each time, and Python 3.11's import lock
+# raises KeyError when a collection within it imports something (CPython 91351).
+if importlib.util.find_spec("sniffio") is None:
+    sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 Json = dict[str, Any]
 Scope = MutableMapping[str, Any]

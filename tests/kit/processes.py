@@ -238,8 +238,13 @@ def _runs(group: int) -> bool:
 
 
 def _group_of(stat: Path) -> str:
-    """The group of a process that runs; "" for none, and for a zombie that nobody buried."""
+    """The group of a process that runs; "" for none, and for a zombie that nobody buried.
+
+    The main thread of a killed process may be a zombie while another one still
+    holds the sockets open: only the last thread closes them.
+    """
     with contextlib.suppress(OSError):
-        state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
-        return "" if state in "ZX" else group
+        fields = stat.read_text().rpartition(")")[2].split()
+        state, group, threads = fields[0], fields[2], int(fields[17])
+        return "" if state in "ZX" and threads <= 1 else group
     return ""
