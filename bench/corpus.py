@@ -76,14 +76,14 @@ class Corpus:
 def corpus(seed: int, rules: int = 10_000, *, mixed: bool = False) -> Corpus:
     """Make the corpus of one seed; ``mixed`` gives every third person on the block-list a non-Western name."""
     dice = random.Random(seed)
-    listed = _distinct(
+    listed = distinct(
         lambda: _other_name(dice) if mixed and dice.random() < 1 / 3 else _somebody(dice), rules
     )
     taken = set(listed)
     return Corpus(
         [_id(name) for name in listed],
-        {kind: _evasions(listed[:SEEDS], twist, kind, dice) for kind, twist in KINDS.items()},
-        {kind: [_id(n) for n in _distinct(make, count, taken)] for kind, make, count in _crowds(dice)},
+        {kind: evasions(listed[:SEEDS], twist, kind, dice) for kind, twist in KINDS.items()},
+        {kind: [_id(n) for n in distinct(make, count, taken)] for kind, make, count in _crowds(dice)},
         _pairs(dice),
     )
 
@@ -121,7 +121,7 @@ def _last(dice: random.Random) -> str:
     return dice.choice(names()["english last" if dice.random() < ENGLISH else "european last"])
 
 
-def _digits(dice: random.Random) -> str:
+def digits(dice: random.Random) -> str:
     year = str(dice.randint(1960, 2012))
     return dice.choice(
         [str(dice.randint(0, 9)), str(dice.randint(10, 99)), year, year[2:], str(dice.randint(100, 9999))]
@@ -135,7 +135,7 @@ def _somebody(dice: random.Random) -> str:
     if kind < 0.15:
         return first
     if kind < 0.30:
-        return first + dice.choice(["", "", "_", "."]) + _digits(dice)
+        return first + dice.choice(["", "", "_", "."]) + digits(dice)
     if kind < 0.55:
         return first + apart + last
     if kind < 0.65:
@@ -143,16 +143,16 @@ def _somebody(dice: random.Random) -> str:
     if kind < 0.70:
         return first + apart + last[0]
     if kind < 0.85:
-        return dice.choice(_words()) + apart + dice.choice(_words()) + dice.choice(["", _digits(dice)])
+        return dice.choice(_words()) + apart + dice.choice(_words()) + dice.choice(["", digits(dice)])
     if kind < 0.95:
-        return _no_name(dice) + dice.choice(["", "", _digits(dice)])
-    return first + apart + last + _digits(dice)
+        return _no_name(dice) + dice.choice(["", "", digits(dice)])
+    return first + apart + last + digits(dice)
 
 
 def people(count: int, *, seed: int) -> list[str]:
     """So many different user names."""
     dice = random.Random(seed)
-    return _distinct(lambda: _somebody(dice), count)
+    return distinct(lambda: _somebody(dice), count)
 
 
 def _crowds(dice: random.Random) -> list[tuple[str, Callable[[], str], int]]:
@@ -182,10 +182,10 @@ def _long_name(dice: random.Random) -> str:
 
 def _other_name(dice: random.Random) -> str:
     first, last = dice.choice(names()["other first"]), dice.choice(names()["other last"])
-    return dice.choice([first, first + _digits(dice), first + dice.choice(["", ".", "_"]) + last])
+    return dice.choice([first, first + digits(dice), first + dice.choice(["", ".", "_"]) + last])
 
 
-def _distinct(make: Callable[[], str], count: int, taken: set[str] | None = None) -> list[str]:
+def distinct(make: Callable[[], str], count: int, taken: set[str] | None = None) -> list[str]:
     """That many different names; at most thrice as many tries for a list that runs dry."""
     found: dict[str, None] = {}
     for _ in range(count * 50):
@@ -208,7 +208,7 @@ def _pairs(dice: random.Random) -> dict[str, list[tuple[str, str]]]:
             for last in (dice.choice("._") + _last(dice),)
         ],
         "other number": [
-            (_id(n + _digits(dice)), _id(n + _digits(dice))) for n in (_first(dice) for _ in range(200))
+            (_id(n + digits(dice)), _id(n + digits(dice))) for n in (_first(dice) for _ in range(200))
         ],
         "other surname": [
             (_id(f"{n}.{_last(dice)}"), _id(f"{n}.{_last(dice)}")) for n in (_first(dice) for _ in range(200))
@@ -230,7 +230,7 @@ def _close_names() -> list[tuple[str, str]]:
 # --- evasions -----------------------------------------------------------------------------------
 
 
-def _evasions(seeds: list[str], twist: Twist, kind: str, dice: random.Random) -> list[tuple[str, str]]:
+def evasions(seeds: list[str], twist: Twist, kind: str, dice: random.Random) -> list[tuple[str, str]]:
     found = []
     for name in seeds:
         twisted = twist(name, dice)

@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench import accept, deliver, growth, matching, raids, rules, scan  # noqa: E402
+from bench import accept, deliver, familiar, growth, matching, raids, rules, scan  # noqa: E402
 
 PARTS = {
     "accept": accept.accept,
@@ -25,6 +25,7 @@ PARTS = {
     "scan": scan.scan,
     "raids": raids.raids,
     "quality": matching.quality,
+    "familiar": familiar.familiar,
     "cost": matching.cost,
     "stub": deliver.on_stub,
     "synapse": deliver.on_synapse,

@@ -25,6 +25,7 @@ from mknock.matrix.client import MatrixClient
 from mknock.matrix.gateway import HomeserverGateway
 from mknock.ports import Attempt, Encryption, Entry, Kept, Pace, Queue
 from mknock.services.doors import Doors
+from mknock.services.familiar_names import FamiliarNames
 from mknock.services.invitations import Invitations
 from mknock.services.memberships import Memberships
 from mknock.services.moderation import Moderation
@@ -123,6 +124,7 @@ class Process:
             guard=self.watchdog.look_at,
             doors=self.doors,
             natives=NativeKnocks(self.store, self.homeserver, self.doors, self.book, clock),
+            note=FamiliarNames(self.store, self.doors, clock, is_blocked=self.book.blocking).note,
         )
         self.moderation = Moderation(
             self.store, self.homeserver, self.doors, self.book, clock, wake=lambda: None

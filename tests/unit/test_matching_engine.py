@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mknock.domain.rules import Rule, RuleKind
-from mknock.matching import Action, BadGlob, Engine, Kind, Stance, Verdict, default_guard, rule_of
+from mknock.matching import Action, BadGlob, Engine, Kind, Stance, Verdict, default_guard, names_in, rule_of
 from mknock.matching.hashed import hash_of
 
 NOW = 1000.0
@@ -220,6 +222,51 @@ def test_what_the_owner_teaches_the_guard_is_common() -> None:
     engine = Engine([rule("@kvothrandir:x.org")], guard=default_guard(["kvothrandir", "Kvothrandin"]))
     assert engine.look("@kvothrandin:x.org", now=NOW).verdict is Verdict.ADMIT
     assert engine.look("@kvothrandir7:x.org", now=NOW).verdict is Verdict.HOLD
+
+
+def test_whom_the_owner_lets_in_bears_a_name_of_their_own() -> None:
+    engine = Engine(map(rule, ["@kvothrandir:x.org", "allow @kvothrandin.3:home.org"]))
+    assert engine.look("@kvothrandin:x.org", now=NOW).verdict is Verdict.ADMIT
+    assert engine.remove(rule("allow @kvothrandin.3:home.org"))
+    assert engine.look("@kvothrandin:x.org", now=NOW).verdict is not Verdict.ADMIT
+
+
+@pytest.mark.parametrize(
+    "more", [{"source": "list:others"}, {"expires": NOW + 60}, {"kind": RuleKind.USER_HASH}]
+)
+def test_only_the_owners_lasting_word_for_a_person_makes_a_name_common(more: dict[str, object]) -> None:
+    allowed = replace(rule("allow @kvothrandin:home.org"), **more)  # type: ignore[arg-type]
+    engine = Engine([rule("@kvothrandir:x.org"), allowed])
+    assert engine.look("@kvothrandin:x.org", now=NOW).verdict is not Verdict.ADMIT
+    assert engine.remove(allowed)
+    assert engine.look("@kvothrandin:x.org", now=NOW).verdict is not Verdict.ADMIT
+
+
+def test_what_members_bear_is_common_as_long_as_it_is_told() -> None:
+    engine = Engine([rule("@kvothrandir:x.org")])
+    for names, verdict in [(["kvothrandin", "x"], Verdict.ADMIT), (["x"], Verdict.REFUSE)]:
+        engine.know(names)
+        assert engine.look("@kvothrandin:x.org", now=NOW).verdict is verdict
+
+
+def test_an_engine_does_not_teach_the_guard_that_it_lends() -> None:
+    engine = Engine([rule("@kvothrandir:x.org")])
+    Engine([rule("allow @kvothrandin:x.org")], guard=engine.guard)
+    assert engine.look("@kvothrandin:x.org", now=NOW).verdict is not Verdict.ADMIT
+
+
+@pytest.mark.parametrize(
+    ("user", "names"),
+    [
+        ("@kvothrandin.okafor77:x.org", {"kvothrandinokafor", "kvothrandin", "okafor"}),
+        ("@Kvothrandin:x.org", {"kvothrandin"}),
+        ("@1990:x.org", set()),
+        ("", set()),
+        ("@" + "é" * 400, {"e" * 255}),
+    ],
+)
+def test_what_a_user_name_consists_of(user: str, names: set[str]) -> None:
+    assert names_in(user) == names
 
 
 def test_a_rule_that_was_removed_matches_nobody() -> None:

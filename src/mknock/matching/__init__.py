@@ -3,7 +3,7 @@
 A piece of its own: it knows Knock's rules and Matrix IDs, and nothing of stores, servers or doors.
 """
 
-from mknock.matching.engine import VERY_MANY, Engine
+from mknock.matching.engine import VERY_MANY, Engine, names_in
 from mknock.matching.extent import Extent, extent
 from mknock.matching.finding import DEFAULT_ACTIONS, Action, Finding, Kind, Match, Stance, Verdict
 from mknock.matching.glob import BadGlob
@@ -28,6 +28,7 @@ __all__ = [
     "Verdict",
     "default_guard",
     "extent",
+    "names_in",
     "read_rules",
     "rule_of",
 ]

@@ -32,7 +32,8 @@ class Engine:
 
     A look costs the same whatever the number of rules, and no look waits for
     the index: rules that were added one by one lie in small tables until
-    ``tidy`` has put them into the large one.
+    ``tidy`` has put them into the large one. The guard learns the names that
+    the owner's allow rules let in.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Engine:
         """Numbers of rules, by the number of their skeleton."""
         self._names = Neighbours()
         self._count = 0
+        self._borne: frozenset[str] = frozenset()
         self.load(rules)
 
     def __len__(self) -> int:
@@ -101,6 +103,8 @@ class Engine:
         self._count += 1
         if rule.kind is RuleKind.USER and rule.look_alikes and not rule.allow:
             self._add_name(rule, number, later)
+        elif _vouches(rule):
+            self._guard.learn([_read(_localpart(rule)).letters])
 
     def _add_name(self, rule: Rule, number: int, later: bool) -> None:
         name = reading(seen(_localpart(rule)).text)
@@ -118,8 +122,22 @@ class Engine:
                 self._rules[number] = None
                 self._count -= 1
                 self._part(there, number)
+                if _vouches(there):
+                    self._guard.forget([_read(_localpart(there)).letters])
                 return True
         return False
+
+    def know(self, names: Iterable[str]) -> None:
+        """Let these names count as common, in place of those that were told before: several members bear them."""
+        before, self._borne = self._borne, frozenset(names)
+        if before != self._borne:
+            self._guard.learn(self._borne - before)
+            self._guard.forget(before - self._borne)
+
+    @property
+    def guard(self) -> Guard:
+        """What is common here; for another engine, whose rules it does not learn from."""
+        return self._guard.copy()
 
     def tidy(self, most: int = 20) -> bool:
         """Do a little of the index's housekeeping, about a millisecond; return whether there is more to do."""
@@ -393,6 +411,17 @@ def _match(like: Likeness, rule: Rule, shown: Seen, elsewhere: str) -> Match:
     if elsewhere:
         return Match(rule, Kind.OTHER_SERVER, (*shown.steps, *like.steps, elsewhere), like.distance)
     return Match(rule, like.kind, (*shown.steps, *like.steps), like.distance)
+
+
+def _vouches(rule: Rule) -> bool:
+    """Whether the owner says by it that somebody bears the name, for good."""
+    return rule.allow and rule.kind is RuleKind.USER and rule.is_own and rule.expires is None
+
+
+def names_in(user_id: str) -> set[str]:
+    """What a person's user name consists of: its core, and the words of that; without numbers."""
+    name = _read(user_id.removeprefix("@").partition(":")[0][:LONGEST])
+    return {name.letters, *name.words} - {""}
 
 
 def _localpart(rule: Rule) -> str:

@@ -6,7 +6,7 @@ comparison of the whole room with the record, after a gap and as a safety net.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 
 from mknock.domain import lifecycle
@@ -37,7 +37,8 @@ class Memberships:
 
     Our own doings are not news: whoever did them records them. ``guard`` is
     asked about everybody who comes; ``wake`` is called when somebody is to be
-    welcomed. ``natives`` takes in those who knock in the room itself.
+    welcomed. ``natives`` takes in those who knock in the room itself, and
+    ``note`` is told everybody who is in a room, as often as that is read.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Memberships:
         guard: Guard,
         doors: Doors,
         natives: NativeKnocks,
+        note: Callable[[Door, Collection[str]], Awaitable[None]],
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
@@ -57,6 +59,7 @@ class Memberships:
         self._guard = guard
         self._doors = doors
         self._natives = natives
+        self._note = note
         self._wake = wake
 
     async def heard(self, door: Door, event: StateEvent) -> None:
@@ -89,6 +92,7 @@ class Memberships:
     async def compare(self, door: Door) -> int:
         """Compare the whole room with the record; return how many knocks went on."""
         joined = await self._homeserver.members(door.room_id, Membership.JOIN)
+        await self._note(door, joined)
         invited = await self._homeserver.members(door.room_id, Membership.INVITE)
         honouring = self._natives.door(door.room_id)
         knocking = await self._homeserver.members(door.room_id, Membership.KNOCK) if honouring else {}

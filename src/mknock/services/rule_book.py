@@ -13,14 +13,17 @@ from mknock.domain.doors import Door
 from mknock.domain.ids import MatrixID
 from mknock.domain.knocks import ADMITTED, Decision, Outcome, Reason
 from mknock.domain.rules import Rule
-from mknock.matching import VERY_MANY, Action, BadGlob, Engine, Finding, Kind, Match, Stance, Verdict
+from mknock.matching import VERY_MANY, Action, BadGlob, Engine, Finding, Guard, Kind, Match, Stance, Verdict
 from mknock.ports import Clock, RuleChange, Store
+from mknock.services.familiar_names import familiar_names
 from mknock.telemetry import get_logger
 
 log = get_logger(__name__)
 
 PAGE = 500
 """Changes that are taken in before others get a turn."""
+NAMES_EVERY = 60.0
+"""Seconds between two looks for names that have become familiar."""
 PLAIN = frozenset({Kind.EXACT, Kind.HASH, Kind.SERVER, Kind.GLOB, Kind.SERVER_GLOB})
 """A rule says so itself. All other kinds are resemblances, of which nobody is thrown out."""
 OUTCOMES: Mapping[Verdict, Outcome] = {
@@ -48,6 +51,7 @@ class RuleBook:
         self.unused: dict[str, str] = {}
         """Why a rule is not used, by its id: patterns that strangers wrote and that cost too much."""
         self._listeners: list[Listener] = []
+        self._names_due = 0.0
 
     def __len__(self) -> int:
         return len(self._rules)
@@ -63,6 +67,11 @@ class RuleBook:
 
     def rule(self, rule_id: str) -> Rule | None:
         return self._rules.get(rule_id)
+
+    @property
+    def guard(self) -> Guard:
+        """What is common here; for another engine, whose rules it does not learn from."""
+        return self._engine.guard
 
     def rules(self) -> Sequence[Rule]:
         """All rules that are used, as they were read last."""
@@ -83,6 +92,7 @@ class RuleBook:
     async def tick(self, _: float) -> int:
         """A worker's step: follow the changes, and do some of the engine's housekeeping."""
         changed = await self.refresh()
+        await self._learn_names()
         more = self._engine.tidy()
         while more:  # a little at a time, and others in between
             await asyncio.sleep(0)
@@ -120,12 +130,19 @@ class RuleBook:
     async def _read_all(self) -> int:
         revision = await self._store.rules_revision()
         rules = await self._store.rules()
+        await self._learn_names()
         usable = [rule for rule in rules if self._is_usable(rule)]
         self._engine.load(usable)
         for rule in usable:
             self._note(rule)
         self._revision = revision
         return len(rules)
+
+    async def _learn_names(self) -> None:
+        now = self._clock()
+        if now >= self._names_due:
+            self._engine.know(await familiar_names(self._store, now))
+            self._names_due = now + NAMES_EVERY
 
     async def _take_in(self, newest: int) -> int:
         """Read change by change, from behind what was read; a page at a time, and others in between.

@@ -9,7 +9,7 @@ from typing import Final
 from mknock.domain.errors import HomeserverError, HomeserverUnavailable, NotAllowed, NotFound
 from mknock.domain.ids import MatrixID, parse_matrix_id
 from mknock.domain.rules import Rule, RuleKind
-from mknock.matching import Engine, Finding, Verdict
+from mknock.matching import Engine, Finding, Guard, Verdict
 from mknock.matching.extent import Extent, extent
 from mknock.matching.glob import is_glob
 from mknock.matching.rule_lines import BadRuleLine, rule_of
@@ -201,8 +201,8 @@ class RuleMaker:
         members, protected = await self._people()
         now = self._clock()
         if len(rules) == 1:
-            return extent(rules[0], members, protected, most=MOST_HIT, now=now)
-        return _together(rules, members, protected, now)
+            return extent(rules[0], members, protected, most=MOST_HIT, now=now, guard=self._book.guard)
+        return _together(rules, members, protected, now, self._book.guard)
 
     async def _people(self) -> tuple[list[str], list[str]]:
         """Everybody in the doors' rooms; and those of them who have power there, the bot too."""
@@ -229,11 +229,17 @@ class RuleMaker:
         _refuse_if_wide(blocking, reach)
 
 
-def _together(rules: Sequence[Rule], members: Sequence[str], protected: Sequence[str], now: float) -> Extent:
+def _together(
+    rules: Sequence[Rule],
+    members: Sequence[str],
+    protected: Sequence[str],
+    now: float,
+    guard: Guard | None = None,
+) -> Extent:
     """The reach of many rules at once; each wide one is looked at by itself as well."""
     wide = [extent(rule, (), (), most=MOST_HIT, now=now) for rule in rules if rule.kind in WIDE]
     problems = [problem for one in wide for problem in one.problems]
-    engine = Engine(rules)
+    engine = Engine(rules, guard=guard)
     verdicts = {user: engine.look(user, now=now).verdict for user in dict.fromkeys([*members, *protected])}
     refused = tuple(user for user, verdict in verdicts.items() if verdict is Verdict.REFUSE)
     held = tuple(user for user, verdict in verdicts.items() if verdict is Verdict.HOLD)

@@ -16,6 +16,7 @@ from mknock.domain.doors import (
 from mknock.domain.ids import key_of
 from mknock.ports import Entry, Pace, Queue, RuleChange, RulesChanged
 from mknock.services.enforcement import Enforcement
+from mknock.services.familiar_names import FamiliarNames
 from mknock.services.invitations import Invitations
 from mknock.services.list_following import ListFollower
 from mknock.services.memberships import Memberships
@@ -117,6 +118,7 @@ class Installation:
             natives=NativeKnocks(
                 parts.store, parts.homeserver, parts.doors, parts.book, parts.clock, wake=self.wake
             ),
+            note=FamiliarNames(parts.store, parts.doors, parts.clock, is_blocked=parts.book.blocking).note,
             wake=self._welcoming.wake,
         )
         self.moderation = moderation_of(parts, wake=self.wake)

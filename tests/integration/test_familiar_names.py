@@ -1,0 +1,49 @@
+"""Names that members of a real room bear: taken note of by the service, and known to whoever asks afterwards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.integration.command import mknock
+from tests.integration.house import House, opened
+from tests.kit.cast import unlike_name
+from tests.kit.processes import Server, wait_until
+from tests.kit.synapse import Synapse
+
+from mknock.services.familiar_names import KEPT, SETTLING
+from mknock.storage.sqlite import SqliteStore
+
+
+async def test_what_members_are_called_is_no_disguise_after_a_week(synapse: Synapse, tmp_path: Path) -> None:
+    name = unlike_name("kvothrandin")
+    blocked = f"@{name[:-1]}:{synapse.server_name}"
+    home = tmp_path / "replica0"
+    async with opened(synapse, tmp_path) as house:
+        await house.admin("/block_user", user_id=blocked)
+        for localpart in (f"{name}1", f"{name}.okafor", f"a_{name}"):
+            await join(house, localpart)
+        house.server.terminate()  # the next start looks at the room at once, not in an hour
+    with Server.uvicorn(home, house.env) as again:
+        await again.wait_ready("/readyz")
+        store = SqliteStore(home / "data" / "knock.db")
+        await store.open()
+
+        async def noted() -> dict[str, dict[str, float]]:
+            borne: dict[str, dict[str, float]] = json.loads(await store.secret(KEPT) or "{}")
+            return borne
+
+        borne = await wait_until(noted, within=20.0)
+        newcomer = f"@{name}:{synapse.server_name}"
+        assert borne["main"].keys() == {name}
+        assert "distance" in (await mknock(home, house.env, "explain", newcomer)).out
+
+        await store.put_secret(KEPT, json.dumps({"main": {name: borne["main"][name] - SETTLING}}))
+        assert "No rule matches" in (await mknock(home, house.env, "explain", newcomer)).out
+        await store.close()
+
+
+async def join(house: House, localpart: str) -> None:
+    person = await house.synapse.user(localpart)
+    await house.owner.invite(house.room, person.user_id)
+    await person.join(house.room)

@@ -1,0 +1,134 @@
+"""Names that several members bear are common: whoever comes with one is not taken for the blocked one in disguise."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.kit.fake_homeserver import FakeHomeserver
+from tests.kit.workshop import OWNER, Wishes, Workshop
+
+from mknock.domain.knocks import KnockState
+from mknock.domain.rules import Rule, RuleKind
+from mknock.ports import Entry
+from mknock.services import familiar_names
+from mknock.services.familiar_names import BEARERS, EVERY, SETTLING
+from mknock.services.rule_book import STRICT
+
+S = KnockState
+BLOCKED = "@kvothrandir:knock.test"
+NAMESAKES = ("kvothrandin1", "kvothrandin.okafor", "a_kvothrandin")
+
+
+@pytest.fixture
+async def shop(fake: FakeHomeserver, tmp_path: Path) -> AsyncIterator[Workshop]:
+    """Where somebody is blocked whose name is one letter away from one that members bear."""
+    async with Workshop.opened(fake, tmp_path, Wishes()) as workshop:
+        await workshop.add_rule(BLOCKED)
+        await workshop.book.refresh()
+        yield workshop
+
+
+def settle(shop: Workshop, *names: str) -> list[str]:
+    """Let people of these names become members."""
+    people = [shop.fake.add_user(name).user_id for name in names]
+    for person in people:
+        shop.room.invite(OWNER, person, {}, reach=lambda: None)
+        shop.room.join(person, {})
+    return people
+
+
+async def seen_for(shop: Workshop, seconds: float) -> None:
+    """Let the room be compared with the record now, and again after so long."""
+    await shop.room_watch.compare(shop.door)
+    shop.clock.forward(seconds)
+    await shop.room_watch.compare(shop.door)
+    await shop.book.tick(shop.clock())
+
+
+async def newcomer(shop: Workshop, name: str = "kvothrandin") -> KnockState:
+    return await shop.outcome(shop.fake.add_user(name).user_id)
+
+
+async def test_a_name_that_members_bear_is_not_the_blocked_one(shop: Workshop) -> None:
+    settle(shop, *NAMESAKES)
+    await seen_for(shop, SETTLING)
+    assert await newcomer(shop) is S.ADMITTED
+
+
+async def test_a_name_that_few_bear_says_nothing(shop: Workshop) -> None:
+    settle(shop, *NAMESAKES[: BEARERS - 1])
+    await seen_for(shop, SETTLING)
+    assert await newcomer(shop) is S.REFUSED
+
+
+async def test_a_wave_cannot_make_its_own_name_common(shop: Workshop) -> None:
+    settle(shop, *NAMESAKES)
+    await seen_for(shop, SETTLING - EVERY)
+    assert await newcomer(shop) is S.REFUSED
+
+
+async def test_whoever_is_blocked_bears_no_name(shop: Workshop) -> None:
+    spammer, *_ = settle(shop, *NAMESAKES)
+    plain = Rule(
+        RuleKind.USER, spammer, spammer, "", "list:x", "", shop.clock(), look_alikes=False, origin="1"
+    )
+    await shop.store.change_rules([plain], (), Entry(at=shop.clock(), actor="x", action="block"))
+    await shop.book.refresh()
+    await seen_for(shop, SETTLING)
+    assert await newcomer(shop) is S.REFUSED
+
+
+async def test_a_name_is_forgotten_when_its_bearers_have_gone(shop: Workshop) -> None:
+    person, *_ = settle(shop, *NAMESAKES)
+    await seen_for(shop, SETTLING)
+    shop.room.leave(person, {})
+    await seen_for(shop, EVERY)
+    assert await newcomer(shop) is S.REFUSED
+    settle(shop, "kvothrandin.larsen")
+    await seen_for(shop, EVERY)
+    assert await newcomer(shop, "kvothrandin2") is S.HELD  # it has to be borne for a week again
+
+
+async def test_every_process_knows_it_and_after_a_restart(shop: Workshop) -> None:
+    settle(shop, *NAMESAKES)
+    async with shop.another() as early:
+        await early.book.refresh()
+        await seen_for(shop, SETTLING)
+        await early.book.tick(shop.clock())
+        async with shop.another() as late:
+            await late.book.refresh()
+            for process in (early, late):
+                finding = process.book.look("@kvothrandin:knock.test", STRICT)
+                assert finding.matches == ()
+
+
+async def test_a_room_is_read_once_an_hour(shop: Workshop) -> None:
+    await shop.room_watch.compare(shop.door)
+    settle(shop, *NAMESAKES)
+    shop.clock.forward(EVERY - 1)
+    await shop.room_watch.compare(shop.door)
+    assert await shop.store.secret(familiar_names.KEPT) is None
+    shop.clock.forward(1)
+    await shop.room_watch.compare(shop.door)
+    assert "kvothrandin" in str(await shop.store.secret(familiar_names.KEPT))
+
+
+async def test_what_the_lists_know_is_not_written_down(shop: Workshop) -> None:
+    settle(shop, "anna1", "anna2", "anna3", *NAMESAKES, "kvothrandin.de", "okafor.de", "larsen.de")
+    await shop.room_watch.compare(shop.door)
+    kept = str(await shop.store.secret(familiar_names.KEPT))
+    assert '"kvothrandin"' in kept
+    assert "anna" not in kept
+    assert '"de"' not in kept
+
+
+async def test_a_door_that_is_no_more_is_forgotten(shop: Workshop) -> None:
+    settle(shop, *NAMESAKES)
+    await shop.room_watch.compare(shop.door)
+    kept = str(await shop.store.secret(familiar_names.KEPT))
+    await shop.store.put_secret(familiar_names.KEPT, kept.replace('"main"', '"another"', 1))
+    shop.clock.forward(EVERY)
+    await shop.room_watch.compare(shop.door)
+    assert '"another"' not in str(await shop.store.secret(familiar_names.KEPT))
