@@ -123,18 +123,64 @@ async def test_many_changes_are_taken_in_page_by_page(
     assert (await book.refresh(), len(book)) == (11, 11)
 
 
-async def test_of_a_very_long_list_slips_are_found_once_the_housekeeping_is_done(
-    store: SqliteStore, book: RuleBook, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rule_book, "VERY_MANY", 0)
-    await put(store, rule("@kvothrandir:example.org"))
+SLIP = "@kvothrandri:example.org"
+"""One slip of the keyboard away from a rule of a flood."""
+
+
+@pytest.fixture
+async def flooded(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> RuleBook:
+    """A book with a clock of its own that is in the middle of a flood: more than two rules without a pause."""
+    monkeypatch.setattr(rule_book, "VERY_MANY", 2)
+    book = RuleBook(store, SetClock())
     await book.refresh()
-    assert book.look("@kv0thr4ndir:example.org", STRICT).verdict is Verdict.REFUSE
-    assert book.look("@kvothrandri:example.org", STRICT).verdict is Verdict.ADMIT
+    for name in ("mallory", "vexillologist", "kvothrandir"):
+        await put(store, rule(f"@{name}:example.org"))
+        await book.refresh()
+    return book
 
-    await book.tick(0.0)
 
-    assert book.look("@kvothrandri:example.org", STRICT).verdict is Verdict.REFUSE
+def clock_of(book: RuleBook) -> SetClock:
+    clock = book._clock
+    assert isinstance(clock, SetClock)
+    return clock
+
+
+async def test_of_a_flood_slips_are_found_once_it_is_over(flooded: RuleBook) -> None:
+    clock = clock_of(flooded)
+    await flooded.tick(clock())
+    assert flooded.look("@kv0thr4ndir:example.org", STRICT).verdict is Verdict.REFUSE
+    assert flooded.look("@mallroy:example.org", STRICT).verdict is not Verdict.ADMIT
+    assert flooded.look(SLIP, STRICT).verdict is Verdict.ADMIT
+
+    clock.forward(rule_book.CALM)
+    await flooded.tick(clock())
+    assert flooded.look(SLIP, STRICT).verdict is Verdict.REFUSE
+
+
+async def test_slips_do_not_wait_for_ever_for_the_end_of_a_flood(
+    store: SqliteStore, flooded: RuleBook
+) -> None:
+    clock = clock_of(flooded)
+    for number in range(int(rule_book.LONGEST_FLOOD / 0.75)):
+        assert flooded.look(SLIP, STRICT).verdict is Verdict.ADMIT
+        clock.forward(0.75)
+        await put(store, rule(f"server{number}.example", RuleKind.SERVER))
+        await flooded.tick(clock())
+    assert flooded.look(SLIP, STRICT).verdict is Verdict.REFUSE
+
+
+async def test_rules_that_come_apart_are_no_flood(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rule_book, "VERY_MANY", 2)
+    clock = SetClock()
+    book = RuleBook(store, clock)
+    await book.refresh()
+    for name in ("mallory", "vexillologist", "kvothrandir"):
+        clock.forward(rule_book.CALM)
+        await put(store, rule(f"@{name}:example.org"))
+        await book.refresh()
+    assert book.look(SLIP, STRICT).verdict is Verdict.REFUSE
 
 
 async def test_what_a_list_says_twice_counts_until_both_are_gone(store: SqliteStore, book: RuleBook) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from mknock.domain.doors import Door
 from mknock.domain.ids import MatrixID
@@ -22,6 +23,10 @@ log = get_logger(__name__)
 
 PAGE = 500
 """Changes that are taken in before others get a turn."""
+CALM = 1.0
+"""Seconds without a new rule after which a flood of them is over."""
+LONGEST_FLOOD = 60.0
+"""Seconds for which slips of the keyboard wait for the end of a flood."""
 NAMES_EVERY = 60.0
 """Seconds between two looks for names that have become familiar."""
 PLAIN = frozenset({Kind.EXACT, Kind.HASH, Kind.SERVER, Kind.GLOB, Kind.SERVER_GLOB})
@@ -52,6 +57,7 @@ class RuleBook:
         """Why a rule is not used, by its id: patterns that strangers wrote and that cost too much."""
         self._listeners: list[Listener] = []
         self._names_due = 0.0
+        self._flood = _Flood()
 
     def __len__(self) -> int:
         return len(self._rules)
@@ -90,9 +96,11 @@ class RuleBook:
             return await self._take_in(newest) if newest != self._revision else 0
 
     async def tick(self, _: float) -> int:
-        """A worker's step: follow the changes, and do some of the engine's housekeeping."""
+        """A worker's step: follow the changes, and do the engine's housekeeping once a flood of them is over."""
         changed = await self.refresh()
         await self._learn_names()
+        if self._flood.lasts(self._clock()):
+            return changed
         more = self._engine.tidy()
         while more:  # a little at a time, and others in between
             await asyncio.sleep(0)
@@ -147,12 +155,12 @@ class RuleBook:
     async def _take_in(self, newest: int) -> int:
         """Read change by change, from behind what was read; a page at a time, and others in between.
 
-        Of a very long list, slips of the keyboard are left to the housekeeping, as at the start.
+        Of a flood, slips of the keyboard are left to the housekeeping, as of a very long list at the start.
         """
         taken = 0
         page = await self._store.rules_since(self._revision, "\uffff", limit=PAGE)
         while page:
-            self._apply(page, later=taken >= VERY_MANY)
+            self._apply(page, later=self._flood.is_large(self._clock(), len(page)))
             for listener in self._listeners:
                 listener(page)
             taken += len(page)
@@ -194,6 +202,31 @@ class RuleBook:
             log.warning("a rule is not used", rule=rule.entity, source=rule.source, why=str(problem))
             return False
         return True
+
+
+@dataclass(slots=True)
+class _Flood:
+    """Rules that come without a pause: a long file or list, which whoever writes it does a part at a time.
+
+    Entering slips one by one and merging the tables they lie in takes thrice
+    as long as entering all at once.
+    """
+
+    count: int = 0
+    began: float = 0.0
+    newest: float = 0.0
+
+    def is_large(self, now: float, more: int) -> bool:
+        """Count some more; return whether those before them were very many."""
+        if not 0.0 <= now - self.newest < CALM:
+            self.count, self.began = 0, now
+        before, self.newest = self.count, now
+        self.count += more
+        return before >= VERY_MANY
+
+    def lasts(self, now: float) -> bool:
+        """Whether there are very many, and more are to be expected."""
+        return self.count > VERY_MANY and 0.0 <= now - self.newest < CALM and now - self.began < LONGEST_FLOOD
 
 
 def _slot(rule: Rule) -> tuple[str, ...]:
