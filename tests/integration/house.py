@@ -40,12 +40,16 @@ class Way:
 
     def an_hour_later(self, directory: Path) -> None:
         """Let an hour go by for everything that waits."""
+        self.change(directory, LATER)
+
+    def change(self, directory: Path, statement: str) -> None:
+        """Change what is on record, as the time does that a test cannot wait for."""
         if self.postgres is not None:
-            self.postgres.sql(LATER, self.database)
+            self.postgres.sql(statement, self.database)
             return
         path = directory / "replica0" / "data" / "knock.db"
         with contextlib.closing(sqlite3.connect(path, timeout=10)) as connection:
-            connection.execute(LATER)
+            connection.execute(statement)
             connection.commit()
 
 
