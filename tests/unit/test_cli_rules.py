@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from mknock.cli.commands import mknock as command
 from mknock.domain.errors import HomeserverUnavailable, NotFound
+from mknock.matching import engine
 from mknock.services.rule_making import TooWide
 
 EVE = "@eve:evil.example"
@@ -146,6 +147,12 @@ def test_the_rules_in_force_are_explained(run: Run) -> None:
     assert lines[0] == "@ma11oryworthington:evil.example would be refused."
     assert "@malloryworthington:evil.example: spam" in lines[1]
     assert run("explain", "@alice:knock.test").output.splitlines()[-1] == "No rule matches."
+
+
+def test_slips_are_explained_in_a_very_long_list_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("block", "@malloryworthington:evil.example")
+    monkeypatch.setattr(engine, "VERY_MANY", 0)
+    assert "would be refused" in run("explain", "@malloryworthnigton:evil.example").output
 
 
 def test_a_file_is_explained_without_the_store(run: Run, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.kit.workshop import BOT, OWNER, Workshop
 from mknock.domain.errors import HomeserverUnavailable, IllegalMove, InvalidMatrixID, KnockError, NotFound
 from mknock.domain.knocks import Decision, KnockState, Outcome, Reason
 from mknock.domain.rules import RuleKind
-from mknock.matching import Verdict
+from mknock.matching import Verdict, engine
 from mknock.matching.glob import BadGlob
 from mknock.matching.rule_lines import BadRuleLine
 from mknock.services.rule_book import stance_of
@@ -265,6 +265,14 @@ async def test_many_rules_are_looked_at_together(shop: Workshop) -> None:
     with pytest.raises(TooWide, match="21 rules"):
         await maker(shop).bring(rules, actor="cli")
     assert (await maker(shop).bring(rules, actor="cli", force=True)).new == MOST_HIT + 1
+
+
+async def test_many_rules_show_who_is_one_slip_away(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "VERY_MANY", 0)
+    shop.room.set_membership(OWNER, shop.fake.add_user("kvothrandri").user_id, "join")
+    listed = ["@kvothrandir:knock.test", EVE]
+    rules = [rule_about(one, reason="", actor="cli", at=shop.clock()) for one in listed]
+    assert (await maker(shop).preview(rules)).refused == ("@kvothrandri:knock.test",)
 
 
 async def test_what_is_brought_from_elsewhere_ends_knocks_too(shop: Workshop) -> None:

@@ -73,6 +73,8 @@ def explain_person(user_id: str, name: str) -> Finding:
     """What the rules in the store say of somebody at the first door."""
 
     async def work(parts: Parts) -> Finding:
+        await parts.book.refresh()
+        await parts.book.settle()
         return await rule_maker_of(parts).explain(user_id, name)
 
     return with_parts(work)

@@ -104,7 +104,7 @@ class Engine:
         if rule.kind is RuleKind.USER and rule.look_alikes and not rule.allow:
             self._add_name(rule, number, later)
         elif _vouches(rule):
-            self._guard.learn([_read(_localpart(rule)).letters])
+            self._guard.learn(_core_of(rule))
 
     def _add_name(self, rule: Rule, number: int, later: bool) -> None:
         name = reading(seen(_localpart(rule)).text)
@@ -123,7 +123,7 @@ class Engine:
                 self._count -= 1
                 self._part(there, number)
                 if _vouches(there):
-                    self._guard.forget([_read(_localpart(there)).letters])
+                    self._guard.forget(_core_of(there))
                 return True
         return False
 
@@ -416,6 +416,11 @@ def _match(like: Likeness, rule: Rule, shown: Seen, elsewhere: str) -> Match:
 def _vouches(rule: Rule) -> bool:
     """Whether the owner says by it that somebody bears the name, for good."""
     return rule.allow and rule.kind is RuleKind.USER and rule.is_own and rule.expires is None
+
+
+def _core_of(rule: Rule) -> list[str]:
+    """The name that an allow rule lets in; none of one that is only digits."""
+    return [letters] if (letters := _read(_localpart(rule)).letters) else []
 
 
 def names_in(user_id: str) -> set[str]:

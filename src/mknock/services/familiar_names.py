@@ -30,7 +30,7 @@ EVERY: Final = 3600.0
 """Seconds after which the members of a room are looked at again."""
 SHORTEST: Final = 3
 """Letters of a name that is worth knowing."""
-MOST: Final = 1000
+MOST: Final = 300
 """Names of one room, those that most members bear."""
 AT_ONCE: Final = 500
 """Members that are looked at before others get a turn."""

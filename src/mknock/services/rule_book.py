@@ -101,11 +101,15 @@ class RuleBook:
         await self._learn_names()
         if self._flood.lasts(self._clock()):
             return changed
+        await self.settle()
+        return changed
+
+    async def settle(self) -> None:
+        """Do the engine's housekeeping, a little at a time and others in between; then slips are found in any list."""
         more = self._engine.tidy()
-        while more:  # a little at a time, and others in between
+        while more:
             await asyncio.sleep(0)
             more = self._engine.tidy()
-        return changed
 
     # --- what it says
 

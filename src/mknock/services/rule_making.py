@@ -240,6 +240,7 @@ def _together(
     wide = [extent(rule, (), (), most=MOST_HIT, now=now) for rule in rules if rule.kind in WIDE]
     problems = [problem for one in wide for problem in one.problems]
     engine = Engine(rules, guard=guard)
+    engine.settle()
     verdicts = {user: engine.look(user, now=now).verdict for user in dict.fromkeys([*members, *protected])}
     refused = tuple(user for user, verdict in verdicts.items() if verdict is Verdict.REFUSE)
     held = tuple(user for user, verdict in verdicts.items() if verdict is Verdict.HOLD)
