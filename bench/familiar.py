@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from bench.corpus import KINDS, SERVER, digits, distinct, evasions, names
-from bench.matching import Listed, Share, independent_guard, knock, mean_share, share
-from mknock.matching import Guard, names_in
-from mknock.matching.guard import shipped
-from mknock.services.familiar_names import shared
+from bench.matching import NOW, Judge, Listed, Share, independent_guard, mean_share, rule, share
+from mknock.matching import Engine, names_in
+from mknock.services.familiar_names import shared_names
 
 MEMBERS: Final = (0, 300, 1000, 3000)
 BLOCKED: Final = 100
@@ -26,7 +25,9 @@ EVADED: Final = 200
 SEEDS: Final = (71, 905)
 DIFFERENT: Final = 2000
 """First names, and as many last ones."""
-EVASIONS: Final = ("num_suffix_3_5", "typo_1", "swap_1", "leet", "suffix_word_sep")
+EVASIONS: Final = (
+    "num_suffix_3_5", "typo_1", "swap_1", "leet", "suffix_word_sep", "prefix_unseen", "elsewhere", "elsewhere+number"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,10 @@ async def familiar(_: Path) -> dict[str, object]:
     for seed in SEEDS:
         people = _people(seed)
         blocked = people.some(BLOCKED * SLICES, f"blocked {seed}")
-        newcomers = [user for user in people.some(NEWCOMERS, f"new {seed}") if user not in set(blocked)]
+        taken = set(blocked)
+        newcomers = [user for user in people.some(NEWCOMERS, f"new {seed}") if user not in taken]
         for count in MEMBERS:
-            taught = knock(_taught(people.some(count, f"members {seed}")))
+            taught = _taught(people.some(count, f"members {seed}"))
             alarms = mean_share(
                 share(map(taught(blocked[start : start + BLOCKED]), newcomers))
                 for start in range(0, len(blocked), BLOCKED)
@@ -84,9 +86,18 @@ def _borne(listed: list[str], dice: random.Random) -> str:
     return listed[int(len(listed) ** dice.random()) - 1]
 
 
-def _taught(members: list[str]) -> Guard:
+def _taught(members: list[str]) -> Listed:
+    """A guard that knows none of these names, and an engine that the members have taught some."""
+    guard = independent_guard()
     bearers = Counter(name for member in members for name in names_in(member))
-    return Guard(shipped("names"), shipped("names", "words"), shared(bearers, independent_guard()))
+    names = shared_names(bearers, guard)
+
+    def listed(ids: list[str]) -> Judge:
+        engine = Engine(map(rule, ids), guard=guard)
+        engine.know(names)
+        return lambda user: engine.look(user, now=NOW).verdict
+
+    return listed
 
 
 def _recall(taught: Listed, blocked: list[str]) -> list[Share]:
@@ -96,5 +107,5 @@ def _recall(taught: Listed, blocked: list[str]) -> list[Share]:
         dice = random.Random(kind)
         localparts = [user[1:].partition(":")[0] for user in blocked]
         pairs = evasions(localparts, KINDS[kind], kind, dice)
-        found.append(share(taught([rule])(evasion) for rule, evasion in pairs))
+        found.append(share(taught([blocked_id])(evasion) for blocked_id, evasion in pairs))
     return found

@@ -128,10 +128,15 @@ SLIP = "@kvothrandri:example.org"
 
 
 @pytest.fixture
-async def flooded(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> RuleBook:
+def clock() -> SetClock:
+    return SetClock()
+
+
+@pytest.fixture
+async def flooded(store: SqliteStore, clock: SetClock, monkeypatch: pytest.MonkeyPatch) -> RuleBook:
     """A book with a clock of its own that is in the middle of a flood: more than two rules without a pause."""
     monkeypatch.setattr(rule_book, "VERY_MANY", 2)
-    book = RuleBook(store, SetClock())
+    book = RuleBook(store, clock)
     await book.refresh()
     for name in ("mallory", "vexillologist", "kvothrandir"):
         await put(store, rule(f"@{name}:example.org"))
@@ -139,14 +144,7 @@ async def flooded(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> RuleBo
     return book
 
 
-def clock_of(book: RuleBook) -> SetClock:
-    clock = book._clock
-    assert isinstance(clock, SetClock)
-    return clock
-
-
-async def test_of_a_flood_slips_are_found_once_it_is_over(flooded: RuleBook) -> None:
-    clock = clock_of(flooded)
+async def test_of_a_flood_slips_are_found_once_it_is_over(flooded: RuleBook, clock: SetClock) -> None:
     await flooded.tick(clock())
     assert flooded.look("@kv0thr4ndir:example.org", STRICT).verdict is Verdict.REFUSE
     assert flooded.look("@mallroy:example.org", STRICT).verdict is not Verdict.ADMIT
@@ -158,9 +156,8 @@ async def test_of_a_flood_slips_are_found_once_it_is_over(flooded: RuleBook) -> 
 
 
 async def test_slips_do_not_wait_for_ever_for_the_end_of_a_flood(
-    store: SqliteStore, flooded: RuleBook
+    store: SqliteStore, flooded: RuleBook, clock: SetClock
 ) -> None:
-    clock = clock_of(flooded)
     for number in range(int(rule_book.LONGEST_FLOOD / 0.75)):
         assert flooded.look(SLIP, STRICT).verdict is Verdict.ADMIT
         clock.forward(0.75)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from mknock.domain.rules import RuleKind
 from mknock.matching import Verdict, engine
 from mknock.matching.glob import BadGlob
 from mknock.matching.rule_lines import BadRuleLine
+from mknock.services.familiar_names import KEPT, SETTLING
 from mknock.services.rule_book import stance_of
 from mknock.services.rule_making import MOST_HIT, Made, RuleMaker, TooWide, rule_about
 
@@ -265,6 +267,20 @@ async def test_many_rules_are_looked_at_together(shop: Workshop) -> None:
     with pytest.raises(TooWide, match="21 rules"):
         await maker(shop).bring(rules, actor="cli")
     assert (await maker(shop).bring(rules, actor="cli", force=True)).new == MOST_HIT + 1
+
+
+@pytest.mark.parametrize("more", [[], [EVE]], ids=["one rule", "several"])
+async def test_a_preview_knows_what_members_are_called(shop: Workshop, more: list[str]) -> None:
+    """A command has read nothing before, and members by the name are no reason to refuse the rule."""
+    for number in range(MOST_HIT + 1):
+        person = shop.fake.add_user(f"kvothrandir{number}").user_id
+        shop.room.set_membership(OWNER, person, "join")
+    kept = {"main": {"seen": SETTLING, "names": {"kvothrandir": 0.0}}}
+    await shop.store.put_secret(KEPT, json.dumps(kept))
+    listed = ["@kvothrandir:knock.test", *more]
+    rules = [rule_about(one, reason="", actor="cli", at=shop.clock()) for one in listed]
+    reach = await maker(shop).preview(rules)
+    assert (reach.refused, len(reach.held), reach.problems) == ((), MOST_HIT + 1, ())
 
 
 async def test_many_rules_show_who_is_one_slip_away(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:

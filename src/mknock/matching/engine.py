@@ -24,6 +24,13 @@ VERY_MANY: Final = 20_000
 """Rules from which on a load does not wait for its index of slips."""
 LONGEST: Final = 255
 """Letters of a name that are looked at; a Matrix ID has no more."""
+MILDER: Final = {
+    Kind.SKELETON: Kind.SKELETON_COMMON,
+    Kind.NUMBER: Kind.NUMBER_COMMON,
+    Kind.AFFIX: Kind.AFFIX_LOOSE,
+    Kind.DISTANCE: Kind.DISTANCE_LOOSE,
+}
+"""What a resemblance that is refused becomes where it is held."""
 EVERY_DOOR: Final = Stance()
 
 
@@ -32,8 +39,7 @@ class Engine:
 
     A look costs the same whatever the number of rules, and no look waits for
     the index: rules that were added one by one lie in small tables until
-    ``tidy`` has put them into the large one. The guard learns the names that
-    the owner's allow rules let in.
+    ``tidy`` has put them into the large one.
     """
 
     def __init__(
@@ -52,7 +58,8 @@ class Engine:
         """Numbers of rules, by the number of their skeleton."""
         self._names = Neighbours()
         self._count = 0
-        self._borne: frozenset[str] = frozenset()
+        self._familiar: frozenset[str] = frozenset()
+        self._milder: Judge | None = None
         self.load(rules)
 
     def __len__(self) -> int:
@@ -103,8 +110,6 @@ class Engine:
         self._count += 1
         if rule.kind is RuleKind.USER and rule.look_alikes and not rule.allow:
             self._add_name(rule, number, later)
-        elif _vouches(rule):
-            self._guard.learn(_core_of(rule))
 
     def _add_name(self, rule: Rule, number: int, later: bool) -> None:
         name = reading(seen(_localpart(rule)).text)
@@ -122,22 +127,20 @@ class Engine:
                 self._rules[number] = None
                 self._count -= 1
                 self._part(there, number)
-                if _vouches(there):
-                    self._guard.forget(_core_of(there))
                 return True
         return False
 
     def know(self, names: Iterable[str]) -> None:
-        """Let these names count as common, in place of those that were told before: several members bear them."""
-        before, self._borne = self._borne, frozenset(names)
-        if before != self._borne:
-            self._guard.learn(self._borne - before)
-            self._guard.forget(before - self._borne)
+        """Be milder with these names, in place of those that were told before, since innocent people bear them.
 
-    @property
-    def guard(self) -> Guard:
-        """What is common here; for another engine, whose rules it does not learn from."""
-        return self._guard.copy()
+        Whom the engine would refuse for a resemblance, but not if these names
+        were common, it holds. Nobody is admitted for them, so whoever
+        smuggles in a name gains little.
+        """
+        told = frozenset(names)
+        if told != self._familiar:
+            self._familiar = told
+            self._milder = Judge(self._guard.knowing(told), self._thresholds) if told else None
 
     def tidy(self, most: int = 20) -> bool:
         """Do a little of the index's housekeeping, about a millisecond; return whether there is more to do."""
@@ -248,7 +251,7 @@ class Engine:
                 if elsewhere and not (across and self._is_telling(name)):
                     continue
                 if name not in likenesses:
-                    likenesses[name] = likeness(_read(name[:LONGEST]))
+                    likenesses[name] = self._weighed(likeness, _read(name[:LONGEST]))
                 if (like := likenesses[name]) is None:
                     continue
                 match = _match(like, rule, shown, f"server {host} for {theirs}" if elsewhere else "")
@@ -258,20 +261,30 @@ class Engine:
                         return list(best.values())
         return list(best.values())
 
+    def _weighed(self, likeness: _Judging, rule: Reading) -> Likeness | None:
+        """How the name is like the rule; what refuses only as long as nobody is known to bear the name, is held."""
+        like = likeness(self._judge, rule)
+        if like is None or self._milder is None or like.kind not in MILDER:
+            return like
+        again = likeness(self._milder, rule)
+        return (
+            like if again is not None and again.kind is like.kind else like._replace(kind=MILDER[like.kind])
+        )
+
     def _likenesses(self, shown: Seen) -> Iterator[tuple[int, _Judging]]:
         """Each skeleton that is worth a look, and how to judge a name of it."""
-        numbers, judge, plain = self._names.numbers, self._judge, reading(shown.text)
+        numbers, plain = self._names.numbers, reading(shown.text)
         if not plain.text:
             return
         disguised = shown.disguised
         for key in (*plain.keys, plain.whole) if plain.number else plain.keys:
             if (found := numbers.get(key)) is not None:
-                yield found, _Same(judge, plain, disguised)
+                yield found, _Same(plain, disguised)
         yield from self._close(plain)
         if plain.number:
             for key, way in other_skeletons(shown.text, plain):
                 if (found := numbers.get(key)) is not None:
-                    yield found, _Same(judge, taken(plain, way), disguised)
+                    yield found, _Same(taken(plain, way), disguised)
             if len(plain.number) == 1:  # that digit may be a letter, and another letter wrong
                 way = (plain.before, ""), (plain.after, "")
                 yield from self._close(taken(plain, way))
@@ -280,13 +293,13 @@ class Engine:
     def _close(self, name: Reading) -> Iterator[tuple[int, _Judging]]:
         if not self._guard.is_common(name.letters):  # who bears a common name made no slip
             for found, edits in self._names.near(name.skeleton, name.tight)[:CROWD]:
-                yield found, _Close(self._judge, name, edits)
+                yield found, _Close(name, edits)
             if name.tight != name.skeleton:  # the slip may have made the double
                 for found, edits in self._names.near(name.tight, most=1)[:CROWD]:
-                    yield found, _Close(self._judge, name, edits)
+                    yield found, _Close(name, edits)
         if name.has_own_number:
             for found, edits in self._names.near(name.whole, most=1)[:CROWD]:
-                yield found, _Close(self._judge, name, edits)
+                yield found, _Close(name, edits)
 
     def _longer(self, name: Reading) -> Iterator[tuple[int, _Judging]]:
         """Skeletons at either end of the name's, and what is left of it."""
@@ -298,7 +311,7 @@ class Engine:
                 end = skeletons[found]
                 rest = text[len(end) :] if behind else text[: -len(end)]
                 if self._judge.may_be_affix(rest, end) and not (numbered and end.isalpha()):
-                    yield found, _Longer(self._judge, name, Affix(rest, behind, numbered))
+                    yield found, _Longer(name, Affix(rest, behind, numbered))
 
     def _at_either_end(self, text: str) -> list[tuple[int, bool]]:
         """Skeletons that the text begins or ends with, and whether the rest is behind them; the shortest first."""
@@ -357,17 +370,17 @@ class Engine:
 class _Judging:
     """What is left to do once a rule of the skeleton is at hand."""
 
-    __slots__ = ("_judge", "_name")
+    __slots__ = ("_name",)
 
     reaches_across = False
     """Whether it counts when the rule is of another server."""
     crowd = 4
     """How many rules of the skeleton are worth it."""
 
-    def __init__(self, judge: Judge, name: Reading) -> None:
-        self._judge, self._name = judge, name
+    def __init__(self, name: Reading) -> None:
+        self._name = name
 
-    def __call__(self, rule: Reading) -> Likeness | None:
+    def __call__(self, judge: Judge, rule: Reading) -> Likeness | None:
         raise NotImplementedError
 
 
@@ -376,34 +389,34 @@ class _Same(_Judging):
     reaches_across = True
     crowd = CROWD
 
-    def __init__(self, judge: Judge, name: Reading, disguised: bool) -> None:
-        super().__init__(judge, name)
+    def __init__(self, name: Reading, disguised: bool) -> None:
+        super().__init__(name)
         self._disguised = disguised
 
-    def __call__(self, rule: Reading) -> Likeness | None:
-        return self._judge.same(self._name, rule, self._disguised)
+    def __call__(self, judge: Judge, rule: Reading) -> Likeness | None:
+        return judge.same(self._name, rule, self._disguised)
 
 
 class _Close(_Judging):
     __slots__ = ("_edits",)
 
-    def __init__(self, judge: Judge, name: Reading, edits: int) -> None:
-        super().__init__(judge, name)
+    def __init__(self, name: Reading, edits: int) -> None:
+        super().__init__(name)
         self._edits = edits
 
-    def __call__(self, rule: Reading) -> Likeness | None:
-        return self._judge.close(self._name, rule, self._edits)
+    def __call__(self, judge: Judge, rule: Reading) -> Likeness | None:
+        return judge.close(self._name, rule, self._edits)
 
 
 class _Longer(_Judging):
     __slots__ = ("_affix",)
 
-    def __init__(self, judge: Judge, name: Reading, affix: Affix) -> None:
-        super().__init__(judge, name)
+    def __init__(self, name: Reading, affix: Affix) -> None:
+        super().__init__(name)
         self._affix = affix
 
-    def __call__(self, rule: Reading) -> Likeness | None:
-        return self._judge.longer(self._name, rule, self._affix)
+    def __call__(self, judge: Judge, rule: Reading) -> Likeness | None:
+        return judge.longer(self._name, rule, self._affix)
 
 
 def _match(like: Likeness, rule: Rule, shown: Seen, elsewhere: str) -> Match:
@@ -413,20 +426,10 @@ def _match(like: Likeness, rule: Rule, shown: Seen, elsewhere: str) -> Match:
     return Match(rule, like.kind, (*shown.steps, *like.steps), like.distance)
 
 
-def _vouches(rule: Rule) -> bool:
-    """Whether the owner says by it that somebody bears the name, for good."""
-    return rule.allow and rule.kind is RuleKind.USER and rule.is_own and rule.expires is None
-
-
-def _core_of(rule: Rule) -> list[str]:
-    """The name that an allow rule lets in; none of one that is only digits."""
-    return [letters] if (letters := _read(_localpart(rule)).letters) else []
-
-
 def names_in(user_id: str) -> set[str]:
-    """What a person's user name consists of: its core, and the words of that; without numbers."""
+    """What a person's user name consists of: its core, and the first and last word of that; nothing with digits."""
     name = _read(user_id.removeprefix("@").partition(":")[0][:LONGEST])
-    return {name.letters, *name.words} - {""}
+    return {text for text in (name.letters, *name.words[:1], *name.words[-1:]) if text.isalpha()}
 
 
 def _localpart(rule: Rule) -> str:

@@ -9,7 +9,6 @@ from typing import Final
 from mknock.domain.rules import Rule, RuleKind
 from mknock.matching.engine import Engine
 from mknock.matching.finding import Verdict
-from mknock.matching.guard import Guard
 
 LARGE_SERVERS: Final = frozenset({"matrix.org", "beeper.com", "beeper.local", "matrix.beeper.com"})
 """Servers that anybody may be on."""
@@ -42,16 +41,18 @@ def extent(
     *,
     most: int,
     now: float,
-    guard: Guard | None = None,
+    familiar: Iterable[str] = (),
 ) -> Extent:
     """Say whom the rule would hit, and whether that is more than was probably meant.
 
     ``protected`` are the bot's and the moderators' IDs; ``most`` is how many
-    members a rule may hit. An allow rule is never too wide.
+    members a rule may hit; ``familiar`` are names for ``Engine.know``. An allow
+    rule is never too wide.
     """
     if rule.allow:
         return Extent((), (), (), ())
-    engine = Engine([rule], guard=guard)
+    engine = Engine([rule])
+    engine.know(familiar)
     verdicts = {user: engine.look(user, now=now).verdict for user in dict.fromkeys([*members, *protected])}
     refused = tuple(user for user, verdict in verdicts.items() if verdict is Verdict.REFUSE)
     held = tuple(user for user, verdict in verdicts.items() if verdict is Verdict.HOLD)

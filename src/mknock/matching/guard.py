@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from collections import Counter
 from collections.abc import Iterable
 from enum import IntEnum
 from functools import cache
@@ -33,34 +32,26 @@ class Guard:
     """Knows what is common.
 
     ``common`` are first names and words, ``names`` the first names alone, and
-    ``more`` what is learned besides: from the owner's allow rules, and from
-    the members of the rooms.
+    ``more`` what is common besides.
     """
 
     __slots__ = ("_common", "_more", "_names", "_weighed")
 
     def __init__(self, names: PackedSet, common: PackedSet, more: Iterable[str] = ()) -> None:
         self._names, self._common = names, common
-        self._more: Counter[str] = Counter()
+        self._more: set[str] = set()
         self._weighed: dict[tuple[str, tuple[str, ...]], Rarity] = {}
         """What was asked lately: a look asks of one name again and again."""
         self.learn(more)
 
     def learn(self, names: Iterable[str]) -> None:
-        """Treat these names as common until they are forgotten as often as they were learned."""
+        """Treat these names (without their server) as common from now on."""
         self._more.update(name.lower() for name in names)
         self._weighed.clear()
 
-    def forget(self, names: Iterable[str]) -> None:
-        self._more.subtract(name.lower() for name in names)
-        self._more = +self._more
-        self._weighed.clear()
-
-    def copy(self) -> Guard:
-        """A guard that knows the same, and learns apart from this one."""
-        other = Guard(self._names, self._common)
-        other._more = self._more.copy()
-        return other
+    def knowing(self, names: Iterable[str]) -> Guard:
+        """A guard that knows these names too."""
+        return Guard(self._names, self._common, {*self._more, *names})
 
     def is_name(self, word: str) -> bool:
         """Whether it is somebody's first name."""

@@ -1,10 +1,10 @@
-"""Names that members of a room bear. The guard takes them for common, as it does those of its lists.
+"""Names that members of a room bear, which the look-alike engine is milder with.
 
-Its lists know few names of many languages. Where three members of one room
-share a name, whoever comes with it too is rather a fourth of that name than
-the blocked one in disguise. So that a wave cannot make its own name common, a
-name counts when it has been borne for a week, and whoever is blocked does not
-count.
+The guard's lists know few names of many languages. Where three members of one
+room share a name, whoever comes with it too may well be a fourth of that name
+and not the blocked one in disguise: who would be refused is held. So that a
+wave of new accounts cannot make its own name familiar, a name counts when it
+has been borne for a week, and whoever is blocked does not count.
 """
 
 from __future__ import annotations
@@ -12,13 +12,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Collection
-from typing import Final
+from collections.abc import Callable, Collection, Container
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
 
 from mknock.domain.doors import Door
 from mknock.matching import Guard, default_guard, names_in
 from mknock.ports import Clock, Store
 from mknock.services.doors import Doors
+from mknock.telemetry import get_logger
+
+log = get_logger(__name__)
 
 KEPT: Final = "familiar names"
 """The name under which the store keeps them: from when on each was borne, by door."""
@@ -28,6 +32,8 @@ SETTLING: Final = 7 * 86400.0
 """Seconds for which they have to."""
 EVERY: Final = 3600.0
 """Seconds after which the members of a room are looked at again."""
+FORGOTTEN: Final = 2 * 86400.0
+"""Seconds without a look at a room after which its names have to be borne for a week again."""
 SHORTEST: Final = 3
 """Letters of a name that is worth knowing."""
 MOST: Final = 300
@@ -51,50 +57,84 @@ class FamiliarNames:
         """When a door's room was looked at."""
         self._writing = asyncio.Lock()
 
+    def look_again(self) -> None:
+        """Look at every room when it is read next: other people are blocked."""
+        self._noted.clear()
+
     async def note(self, door: Door, members: Collection[str]) -> None:
         """Take note of who is in the door's room, unless that was done lately."""
         now = self._clock()
-        if now - self._noted.get(door.slug, -EVERY) < EVERY:
+        if 0.0 <= now - self._noted.get(door.slug, -EVERY) < EVERY:
             return
-        names = await self._shared_by(members)
+        bearers = await self._bearers(members)
         async with self._writing:
-            before = await _kept(self._store)
-            after = {slug: borne for slug, borne in before.items() if self._doors.get(slug)}
-            there = after.pop(door.slug, {})
-            if names:
-                after[door.slug] = {name: there.get(name, now) for name in names}
-            if after != before:
-                await self._store.put_secret(KEPT, json.dumps(after))
+            rooms = {slug: room for slug, room in (await _kept(self._store)).items() if self._doors.get(slug)}
+            borne = _borne_since(rooms.pop(door.slug, _Room()), now)
+            names = shared_names(bearers, self._guard, kept=borne)
+            if names or borne:
+                rooms[door.slug] = _Room(now, {name: borne.get(name, now) for name in names})
+                kept = {slug: asdict(room) for slug, room in rooms.items()}
+                await self._store.put_secret(KEPT, json.dumps(kept))
         self._noted[door.slug] = now
 
-    async def _shared_by(self, members: Collection[str]) -> list[str]:
+    async def _bearers(self, members: Collection[str]) -> Counter[str]:
+        """How many members bear each name."""
         bearers: Counter[str] = Counter()
         for number, user_id in enumerate(members, 1):
             if not self._is_blocked(user_id):
                 bearers.update(names_in(user_id))
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
-        return shared(bearers, self._guard)
+        return bearers
 
 
-def shared(bearers: Counter[str], guard: Guard) -> list[str]:
-    """Names that several bear, by how many do, and that the guard does not know; the most borne first."""
-    names = (name for name, count in bearers.most_common() if count >= BEARERS and len(name) >= SHORTEST)
-    return [name for name in names if not guard.is_common(name)][:MOST]
+def shared_names(bearers: Counter[str], guard: Guard, kept: Container[str] = ()) -> list[str]:
+    """Names that several bear and the guard does not know: those that most bear, and among equals those ``kept``."""
+    names = [
+        name
+        for name, count in bearers.items()
+        if count >= BEARERS and len(name) >= SHORTEST and not guard.is_common(name)
+    ]
+    return sorted(names, key=lambda name: (-bearers[name], name not in kept, name))[:MOST]
 
 
-async def familiar_names(store: Store, now: float) -> frozenset[str]:
+async def familiar_names(store: Store) -> frozenset[str]:
     """The names that have been borne for long enough, in any door's room.
 
     Raises:
         StoreUnavailable: there is no answer.
     """
-    kept = await _kept(store)
+    rooms = (await _kept(store)).values()
     return frozenset(
-        name for borne in kept.values() for name, since in borne.items() if since <= now - SETTLING
+        name for room in rooms for name, since in room.names.items() if room.seen - since >= SETTLING
     )
 
 
-async def _kept(store: Store) -> dict[str, dict[str, float]]:
-    kept: dict[str, dict[str, float]] = json.loads(await store.secret(KEPT) or "{}")
-    return kept
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """When a room was looked at last, and from when on each name was borne, in seconds since the epoch."""
+
+    seen: float = 0.0
+    names: dict[str, float] = field(default_factory=dict)
+
+
+def _borne_since(room: _Room, now: float) -> dict[str, float]:
+    """From when on names were borne; from nowhere if nobody has looked for long, or the clock was another."""
+    if not 0.0 <= now - room.seen < FORGOTTEN:
+        return {}
+    return room.names
+
+
+async def _kept(store: Store) -> dict[str, _Room]:
+    """What is on record, by door; nothing if that cannot be read: nobody is refused or let in for it."""
+    kept = await store.secret(KEPT)
+    try:
+        told = json.loads(kept or "{}")
+        return {slug: _room_of(room) for slug, room in told.items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as problem:
+        log.warning("what names members bear could not be read, and is learned anew", why=str(problem))
+        return {}
+
+
+def _room_of(told: Any) -> _Room:
+    return _Room(float(told["seen"]), {name: float(since) for name, since in told["names"].items()})

@@ -92,7 +92,6 @@ class Memberships:
     async def compare(self, door: Door) -> int:
         """Compare the whole room with the record; return how many knocks went on."""
         joined = await self._homeserver.members(door.room_id, Membership.JOIN)
-        await self._note(door, joined)
         invited = await self._homeserver.members(door.room_id, Membership.INVITE)
         honouring = self._natives.door(door.room_id)
         knocking = await self._homeserver.members(door.room_id, Membership.KNOCK) if honouring else {}
@@ -105,6 +104,7 @@ class Memberships:
             for user_id in knocking:
                 await self._still_knocks(door, user_id)
             changed += await self._natives.found(door, knocking)
+        await self._note(door, joined)
         return changed
 
     async def _compare_one(self, door: Door, knock: Knock, in_room: Mapping[str, Member]) -> bool:

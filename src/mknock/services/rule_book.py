@@ -14,7 +14,7 @@ from mknock.domain.doors import Door
 from mknock.domain.ids import MatrixID
 from mknock.domain.knocks import ADMITTED, Decision, Outcome, Reason
 from mknock.domain.rules import Rule
-from mknock.matching import VERY_MANY, Action, BadGlob, Engine, Finding, Guard, Kind, Match, Stance, Verdict
+from mknock.matching import VERY_MANY, Action, BadGlob, Engine, Finding, Kind, Match, Stance, Verdict
 from mknock.ports import Clock, RuleChange, Store
 from mknock.services.familiar_names import familiar_names
 from mknock.telemetry import get_logger
@@ -56,7 +56,9 @@ class RuleBook:
         self.unused: dict[str, str] = {}
         """Why a rule is not used, by its id: patterns that strangers wrote and that cost too much."""
         self._listeners: list[Listener] = []
-        self._names_due = 0.0
+        self.familiar: frozenset[str] = frozenset()
+        """Names that members bear, which the engine is milder with."""
+        self._named_at = -NAMES_EVERY
         self._flood = _Flood()
 
     def __len__(self) -> int:
@@ -73,11 +75,6 @@ class RuleBook:
 
     def rule(self, rule_id: str) -> Rule | None:
         return self._rules.get(rule_id)
-
-    @property
-    def guard(self) -> Guard:
-        """What is common here; for another engine, whose rules it does not learn from."""
-        return self._engine.guard
 
     def rules(self) -> Sequence[Rule]:
         """All rules that are used, as they were read last."""
@@ -152,9 +149,10 @@ class RuleBook:
 
     async def _learn_names(self) -> None:
         now = self._clock()
-        if now >= self._names_due:
-            self._engine.know(await familiar_names(self._store, now))
-            self._names_due = now + NAMES_EVERY
+        if not 0.0 <= now - self._named_at < NAMES_EVERY:
+            self.familiar = await familiar_names(self._store)
+            self._engine.know(self.familiar)
+            self._named_at = now
 
     async def _take_in(self, newest: int) -> int:
         """Read change by change, from behind what was read; a page at a time, and others in between.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from mknock.domain.errors import HomeserverError, HomeserverUnavailable, NotAllowed, NotFound
 from mknock.domain.ids import MatrixID, parse_matrix_id
 from mknock.domain.rules import Rule, RuleKind
-from mknock.matching import Engine, Finding, Guard, Verdict
+from mknock.matching import Engine, Finding, Verdict
 from mknock.matching.extent import Extent, extent
 from mknock.matching.glob import is_glob
 from mknock.matching.rule_lines import BadRuleLine, rule_of
@@ -198,11 +198,12 @@ class RuleMaker:
         Raises:
             HomeserverError: nobody knows who is there.
         """
+        await self._book.refresh()
         members, protected = await self._people()
         now = self._clock()
         if len(rules) == 1:
-            return extent(rules[0], members, protected, most=MOST_HIT, now=now, guard=self._book.guard)
-        return _together(rules, members, protected, now, self._book.guard)
+            return extent(rules[0], members, protected, most=MOST_HIT, now=now, familiar=self._book.familiar)
+        return _together(rules, members, protected, now, self._book.familiar)
 
     async def _people(self) -> tuple[list[str], list[str]]:
         """Everybody in the doors' rooms; and those of them who have power there, the bot too."""
@@ -234,13 +235,15 @@ def _together(
     members: Sequence[str],
     protected: Sequence[str],
     now: float,
-    guard: Guard | None = None,
+    familiar: Iterable[str] = (),
 ) -> Extent:
     """The reach of many rules at once; each wide one is looked at by itself as well."""
     wide = [extent(rule, (), (), most=MOST_HIT, now=now) for rule in rules if rule.kind in WIDE]
     problems = [problem for one in wide for problem in one.problems]
-    engine = Engine(rules, guard=guard)
-    engine.settle()
+    engine = Engine(rules)
+    engine.know(familiar)
+    if members:
+        engine.settle()
     verdicts = {user: engine.look(user, now=now).verdict for user in dict.fromkeys([*members, *protected])}
     refused = tuple(user for user, verdict in verdicts.items() if verdict is Verdict.REFUSE)
     held = tuple(user for user, verdict in verdicts.items() if verdict is Verdict.HOLD)

@@ -109,6 +109,7 @@ class Installation:
             parts.clock,
             dry_run=parts.settings.watchdog_dry_run,
         )
+        self._familiar = FamiliarNames(parts.store, parts.doors, parts.clock, is_blocked=parts.book.blocking)
         self.memberships = Memberships(
             parts.store,
             parts.homeserver,
@@ -224,6 +225,7 @@ class Installation:
         """The block-list is another: members may be on it now, and the file and our own list are to say the same."""
         if any(change.removed is change.rule.allow for change in changes):
             self._scanning.wake()
+            self._familiar.look_again()
         for duty in self._telling:
             duty.wake()
 
