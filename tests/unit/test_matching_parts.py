@@ -199,11 +199,13 @@ def test_no_more_letters_are_left_out_than_can_lead_anywhere(
     asked.assert_called_once_with(text, left_out)
 
 
-def test_the_guard_forgets_what_it_weighed_when_it_learns() -> None:
-    guard = default_guard()
+def test_a_guard_that_knows_more_leaves_the_other_as_it_is() -> None:
+    guard = default_guard(["vexillologist"])
     assert guard.rarity(reading("kvothrandir")) is Rarity.RARE
-    guard.learn(["kvothrandir"])
-    assert guard.rarity(reading("kvothrandir")) is Rarity.COMMON
+    more = guard.knowing(["Kvothrandir"])
+    names = ("kvothrandir", "vexillologist", "anna")
+    assert [more.rarity(reading(name)) for name in names] == [Rarity.COMMON] * 3
+    assert guard.rarity(reading("kvothrandir")) is Rarity.RARE
 
 
 def test_of_a_wave_of_names_under_one_hash_the_first_are_kept() -> None:

@@ -39,15 +39,9 @@ class Guard:
 
     def __init__(self, names: PackedSet, common: PackedSet, more: Iterable[str] = ()) -> None:
         self._names, self._common = names, common
-        self._more: set[str] = set()
+        self._more = {name.lower() for name in more}
         self._weighed: dict[tuple[str, tuple[str, ...]], Rarity] = {}
         """What was asked lately: a look asks of one name again and again."""
-        self.learn(more)
-
-    def learn(self, names: Iterable[str]) -> None:
-        """Treat these names (without their server) as common from now on."""
-        self._more.update(name.lower() for name in names)
-        self._weighed.clear()
 
     def knowing(self, names: Iterable[str]) -> Guard:
         """A guard that knows these names too."""
