@@ -1,4 +1,4 @@
-"""What the members of a room teach the guard, where people's names stand on none of its lists.
+"""What the names of a room's members are worth, where people's names stand on none of its lists.
 
 A people of the corpus's non-Western names that the guard does not know, borne as names are: the commonest by
 many, most of them by few. Some are blocked, some have been members for long, some come anew.
@@ -87,7 +87,7 @@ def _borne(listed: list[str], dice: random.Random) -> str:
 
 
 def _taught(members: list[str]) -> Listed:
-    """A guard that knows none of these names, and an engine that the members have taught some."""
+    """A guard that knows none of these names, and an engine that knows what the members are called."""
     guard = independent_guard()
     bearers = Counter(name for member in members for name in names_in(member))
     names = shared_names(bearers, guard)

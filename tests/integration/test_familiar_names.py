@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.integration.command import mknock
-from tests.integration.house import House, opened
+from tests.integration.house import API_KEY, House, opened
 from tests.kit.cast import unlike_name
 from tests.kit.processes import Server, wait_until
 from tests.kit.synapse import Synapse
@@ -22,7 +22,7 @@ async def test_who_bears_what_members_are_called_is_held_after_a_week(
     name = unlike_name("kvothrandin")
     blocked = f"@{name.replace('r', 'x', 1)}:{synapse.server_name}"
     home = tmp_path / "replica0"
-    async with opened(synapse, tmp_path) as house:
+    async with opened(synapse, tmp_path, INVITE_CHECK_INTERVAL="5") as house:
         await house.admin("/block_user", user_id=blocked)
         for localpart in (f"{name}1", f"{name}.okafor", f"a_{name}"):
             await join(house, localpart)
@@ -41,6 +41,13 @@ async def test_who_bears_what_members_are_called_is_held_after_a_week(
         assert kept["main"]["names"].keys() == {name}
         assert "would be refused" in (await mknock(home, house.env, "explain", newcomer)).out
 
+        async with again.client(token=API_KEY) as client:
+            await client.post("/block_user", json={"user_id": f"@{name}1:{synapse.server_name}"})
+
+        async def forgotten() -> bool:
+            return name not in str(await store.secret(KEPT))
+
+        await wait_until(forgotten, within=20.0)  # a block has the room looked at again, not in an hour
         kept["main"]["names"][name] -= SETTLING
         await store.put_secret(KEPT, json.dumps(kept))
         assert "would be held" in (await mknock(home, house.env, "explain", newcomer)).out

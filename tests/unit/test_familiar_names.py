@@ -16,7 +16,15 @@ from mknock.domain.rules import Rule, RuleKind
 from mknock.matching import Kind, default_guard
 from mknock.ports import Entry
 from mknock.services import familiar_names
-from mknock.services.familiar_names import BEARERS, EVERY, MOST, SETTLING, FamiliarNames, shared_names
+from mknock.services.familiar_names import (
+    BEARERS,
+    EVERY,
+    FORGOTTEN,
+    MOST,
+    SETTLING,
+    FamiliarNames,
+    shared_names,
+)
 from mknock.services.rule_book import STRICT
 
 S = KnockState
@@ -118,6 +126,16 @@ async def test_two_looks_are_no_week(shop: Workshop) -> None:
     settle(shop, *NAMESAKES)
     await look(shop)
     shop.clock.forward(SETTLING)
+    await look(shop)
+    assert await newcomer(shop) is S.REFUSED
+
+
+async def test_a_name_does_not_outlive_its_bearers_while_nobody_looks(shop: Workshop) -> None:
+    people = settle(shop, *NAMESAKES)
+    await seen_for(shop, SETTLING)
+    for person in people:
+        shop.room.leave(person, {})
+    shop.clock.forward(2 * FORGOTTEN)
     await look(shop)
     assert await newcomer(shop) is S.REFUSED
 

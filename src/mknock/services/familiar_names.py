@@ -68,13 +68,15 @@ class FamiliarNames:
             return
         bearers = await self._bearers(members)
         async with self._writing:
-            rooms = {slug: room for slug, room in (await _kept(self._store)).items() if self._doors.get(slug)}
+            kept = await _kept(self._store)
+            rooms = {slug: room for slug, room in kept.items() if self._doors.get(slug)}
             borne = _borne_since(rooms.pop(door.slug, _Room()), now)
             names = shared_names(bearers, self._guard, kept=borne)
-            if names or borne:
+            if names:
                 rooms[door.slug] = _Room(now, {name: borne.get(name, now) for name in names})
-                kept = {slug: asdict(room) for slug, room in rooms.items()}
-                await self._store.put_secret(KEPT, json.dumps(kept))
+            if rooms != kept:
+                told = {slug: asdict(room) for slug, room in rooms.items()}
+                await self._store.put_secret(KEPT, json.dumps(told))
         self._noted[door.slug] = now
 
     async def _bearers(self, members: Collection[str]) -> Counter[str]:

@@ -119,7 +119,7 @@ class Installation:
             natives=NativeKnocks(
                 parts.store, parts.homeserver, parts.doors, parts.book, parts.clock, wake=self.wake
             ),
-            note=FamiliarNames(parts.store, parts.doors, parts.clock, is_blocked=parts.book.blocking).note,
+            note=self._familiar.note,
             wake=self._welcoming.wake,
         )
         self.moderation = moderation_of(parts, wake=self.wake)
